@@ -1,0 +1,1 @@
+"""What the lake holds: files, tables, schemas, snapshots, registering."""

@@ -1,0 +1,1 @@
+"""The lowest layer: settings, errors, keys, database, events, long work."""

@@ -1,0 +1,105 @@
+"""Every option, with its default and its description: read once, when the process starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """Settings come from the environment (`SLUICE_…`), then from `sluice.toml`, then from these defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_", toml_file="sluice.toml", frozen=True, extra="forbid", validate_default=True
+    )
+
+    # Where things are
+    state_dir: Annotated[Path, Field(description="Sluice's own state: database, secret, audit, caches.")] = Path(
+        ".sluice"
+    )
+    lake_dir: Annotated[Path, Field(description="The folder of the lake. Nothing outside it can be read.")] = Path(
+        "lake"
+    )
+    database_url: Annotated[
+        str | None,
+        Field(description="SQLAlchemy URL of Sluice's own database. Default: SQLite in `state_dir`."),
+    ] = None
+    secret_file: Annotated[
+        Path | None, Field(description="File with the secret that keys are made from. Default: in `state_dir`.")
+    ] = None
+
+    # The lake
+    catalog: Annotated[Literal["sql"], Field(description="Kind of Iceberg catalog.")] = "sql"
+    catalog_uri: Annotated[
+        str | None, Field(description="Address of the Iceberg catalog. Default: SQLite in `state_dir`.")
+    ] = None
+    engine: Annotated[Literal["duckdb"], Field(description="Engine that runs governed SQL.")] = "duckdb"
+    engine_memory: Annotated[str, Field(description="Memory cap of the embedded engine.")] = "2GB"
+    engine_threads: Annotated[int, Field(ge=1, le=256, description="Threads of the embedded engine.")] = 2
+    query_timeout: Annotated[float, Field(gt=0, description="Seconds after which a query is stopped.")] = 60.0
+
+    # The doors
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 8000
+    page_limit: Annotated[int, Field(ge=1, le=10_000, description="Most rows in one page.")] = 10
+    body_limit: Annotated[int, Field(ge=1024, description="Most bytes in a request's body.")] = 1_000_000
+    token_ttl: Annotated[int, Field(ge=60, description="Seconds that a token from login lasts.")] = 12 * 3600
+
+    # OpenID Connect
+    oidc_issuer: Annotated[str | None, Field(description="Issuer whose JWTs are accepted as tokens.")] = None
+    oidc_audience: Annotated[str | None, Field(description="Audience that such a JWT must name.")] = None
+    oidc_jwks_url: Annotated[str | None, Field(description="Where the issuer's public keys are.")] = None
+    oidc_user_claim: Annotated[str, Field(description="Claim that names the user.")] = "sub"
+
+    # The audit
+    audit: Annotated[
+        Literal["on", "off"],
+        Field(description="Off only to measure what the audit costs: the server then says so in `/readyz`."),
+    ] = "on"
+    audit_checkpoint_records: Annotated[
+        int, Field(ge=1, description="A signed checkpoint after so many audit records.")
+    ] = 1000
+
+    # Operation
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="Least level of log lines on stderr.")
+    ] = "info"
+    canaries: Annotated[
+        bool, Field(description="Prove at start and in `/readyz` that filters and masks are in effect.")
+    ] = True
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.state_dir.absolute() / 'sluice.db'}"
+
+    @property
+    def iceberg_uri(self) -> str:
+        return self.catalog_uri or f"sqlite:///{self.state_dir.absolute() / 'iceberg.db'}"
+
+    @property
+    def warehouse(self) -> Path:
+        """Where tables that Sluice writes keep their files: inside the lake, never listed as lake files."""
+        return self.lake_dir.absolute() / ".warehouse"
+
+    @property
+    def secret(self) -> Path:
+        return self.secret_file or self.state_dir / "secret"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

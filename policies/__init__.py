@@ -1,0 +1,1 @@
+"""Who may see what: principals, tokens, grants, decisions, the audit."""

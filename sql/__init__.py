@@ -1,0 +1,1 @@
+"""A question becomes governed SQL: query, parse, rules, Governed, engines."""
