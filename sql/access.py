@@ -1,0 +1,88 @@
+"""One request on its way through: who asks, through which door, and where its audit record is built."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from policies.decision import Decision
+from policies.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is about to be read: the part of an audit record that only the governed way knows.
+
+    Args:
+        action: for example `read`.
+        resources: every table and file that is read, as `kind:name`.
+        snapshots: the pinned snapshot id of each that has one.
+        columns: the columns that leave, or that the query may touch.
+        row_filters: for each resource the row filters in force, as SQL.
+        masks: for each resource the masked columns.
+        grants: ids of the grants that allowed it.
+        policy_version: which version of the policy decided.
+        sql_asked: the caller's SQL, where there was any.
+        sql_run: the governed SQL in Trino's dialect; keyed hashes show as `sluice_keyed_hash`, never with the key.
+        parameters: the values of the placeholders in `sql_run`.
+    """
+
+    action: str
+    resources: tuple[str, ...]
+    snapshots: Mapping[str, int]
+    columns: tuple[str, ...]
+    row_filters: Mapping[str, tuple[str, ...]]
+    masks: Mapping[str, tuple[str, ...]]
+    grants: tuple[str, ...]
+    policy_version: int
+    sql_run: str
+    sql_asked: str | None = None
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
+
+
+class Trail(Protocol):
+    """The audit record of one request, while it is being built."""
+
+    def decided(self, decision: Decision) -> None:
+        """Notes a decision, allowed or not. Does no input or output."""
+
+    def reading(self, reading: Reading) -> None:
+        """Makes the intent record durable; returns only then.
+
+        Raises:
+            AuditUnavailable: it can't be recorded, so nothing may be read.
+        """
+
+    def returned(self, rows: int) -> None:
+        """Adds to the number of rows that left, for the outcome record."""
+
+
+@dataclass(slots=True)
+class Access:
+    """The context that every stage is given.
+
+    Args:
+        principal: who asks.
+        door: `rows`, `files`, `export`, `metrics`, `sql` or `cli`.
+        request_id: the same as in the answer and in the audit.
+        trail: the audit record.
+        timings: milliseconds spent in each stage, for `Server-Timing`.
+    """
+
+    principal: Principal
+    door: str
+    request_id: str
+    trail: Trail
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the time that the block takes to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[stage] = self.timings.get(stage, 0.0) + (time.perf_counter() - start) * 1000
