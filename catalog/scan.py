@@ -77,8 +77,10 @@ class Bound:
         field_id: the column.
         op: `=`, `<`, `<=`, `>`, `>=` or `in`.
         value: a Python value of the column's type; for `in` a tuple of them.
+        or_null: rows where the column is null are wanted as well.
     """
 
     field_id: int
     op: str
     value: object
+    or_null: bool = False
