@@ -41,7 +41,7 @@ class View:
     """
 
     grant_id: str
-    row_filter: exp.Expression | None
+    row_filter: exp.Expr | None
     columns: Mapping[str, str | None]
 
 
@@ -67,7 +67,7 @@ class Decision:
     known: bool
     policy_version: int
     views: tuple[View, ...] = ()
-    hidden_rows: tuple[exp.Expression, ...] = ()
+    hidden_rows: tuple[exp.Expr, ...] = ()
     reasons: tuple[Reason, ...] = ()
     fingerprint: str = ""
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlglot import exp
 
-Build = Callable[[exp.Expression, Sequence[exp.Expression]], exp.Expression]
+Build = Callable[[exp.Expr, Sequence[exp.Expr]], exp.Expr]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,20 @@ def _binary(node: type[exp.Binary]) -> Build:
     return lambda column, operands: node(this=column, expression=operands[0])
 
 
-def _is(node: exp.Expression) -> Build:
+def _is(node: exp.Expr) -> Build:
     return lambda column, _: exp.Is(this=column, expression=node.copy())
 
 
-def _in(column: exp.Expression, operands: Sequence[exp.Expression]) -> exp.Expression:
+def _in(column: exp.Expr, operands: Sequence[exp.Expr]) -> exp.Expr:
     return exp.In(this=column, expressions=list(operands))
 
 
-def _like(column: exp.Expression, operands: Sequence[exp.Expression]) -> exp.Expression:
+def _like(column: exp.Expr, operands: Sequence[exp.Expr]) -> exp.Expr:
     like = exp.Like(this=column, expression=operands[0])
     return exp.Escape(this=like, expression=exp.Literal.string("\\"))
 
 
-def _ilike(column: exp.Expression, operands: Sequence[exp.Expression]) -> exp.Expression:
+def _ilike(column: exp.Expr, operands: Sequence[exp.Expr]) -> exp.Expr:
     return _like(exp.Lower(this=column), [exp.Lower(this=operands[0])])
 
 

@@ -156,6 +156,6 @@ def placeholder_type(column_type: str, value: Value | None) -> str:
     return column_type
 
 
-def typed(expression: exp.Expression, column_type: str) -> exp.Expression:
+def typed(expression: exp.Expr, column_type: str) -> exp.Expr:
     """`CAST(expression AS type)`."""
     return exp.cast(expression, exp.DataType.build(column_type, dialect="trino"))
