@@ -1,0 +1,62 @@
+"""The rewrite: a tree and its decisions become Governed, and a second look makes sure of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.optimizer.scope import traverse_scope
+
+from infra.errors import Internal
+from sql.governed import _SEAL, Governed, GovernedRelation, RelationKey, relation_key
+from sql.rules.governed_relations import governed_relations, sub_select
+
+
+class NotGoverned(Internal):
+    code, title = "not-governed", "The rewritten query did not pass its check"
+
+
+def govern(tree: exp.Query, relations: Mapping[RelationKey, GovernedRelation], *, positions: bool = False) -> Governed:
+    """Rewrites a query so that it sees only what was decided.
+
+    Args:
+        tree: a query in Trino's dialect; it is changed.
+        relations: each base relation that the tree names, with an allowing decision.
+        positions: whether the rows door needs to know where each row lies.
+
+    Raises:
+        NotGoverned: the text that was generated, read again, is not what was meant. Nothing runs then.
+    """
+    for governed in relations.values():
+        if not governed.decision.allowed:
+            raise NotGoverned("A relation without an allowing decision.", hint="Report this, with the request's id.")
+    tree = governed_relations(tree, lambda table: relations[relation_key(table)], positions=positions)
+    sql = tree.sql(dialect="trino", comments=False, identify=True)
+    verify(sql, relations, positions=positions)
+    return Governed(tree=tree, sql=sql, relations=relations, positions=positions, seal=_SEAL)
+
+
+def verify(sql: str, relations: Mapping[RelationKey, GovernedRelation], *, positions: bool) -> None:
+    """Reads generated text as if it were a stranger's: each base relation has to be inside its own sub-select.
+
+    Raises:
+        NotGoverned: it is not.
+    """
+    expected = {
+        key: sub_select(governed, positions=positions).sql(dialect="trino", comments=False, identify=True)
+        for key, governed in relations.items()
+    }
+    tree = sqlglot.parse_one(sql, dialect="trino")
+    seen = 0
+    for scope in traverse_scope(tree):
+        for source in scope.sources.values():
+            if isinstance(source, exp.Table):
+                key = relation_key(source)
+                around = scope.expression.sql(dialect="trino", comments=False, identify=True)
+                if key not in expected or around != expected[key]:
+                    raise NotGoverned("A table outside its sub-select.", hint="Report this, with the request's id.")
+                seen += 1
+    tables = sum(1 for table in tree.find_all(exp.Table) if table.args.get("db"))
+    if seen != tables:
+        raise NotGoverned("A table that no scope knows.", hint="Report this, with the request's id.")

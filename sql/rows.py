@@ -1,0 +1,150 @@
+"""A resolved rows question as a tree in Trino's dialect, over the plain relation: govern() does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Final
+
+from sqlglot import exp
+
+from catalog.relations import Relation
+from sql.resolve import Rows, Sort, Test, Tests, parameters_of
+from sql.values import typed
+
+# The position of a row: no column can be called so by a caller, since only the rows door's own trees may.
+FILE: Final = "$file"
+POSITION: Final = "$pos"
+SOURCE: Final = "t"
+
+
+def table_of(relation: Relation) -> exp.Table:
+    """The relation's name, pinned to its snapshot."""
+    catalog, namespace, name = relation.sql_name
+    table = exp.table_(name, db=namespace, catalog=catalog, quoted=True)
+    if relation.snapshot is not None:
+        version = exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(relation.snapshot.id))
+        table.set("version", version)
+    return table
+
+
+def rows_tree(rows: Rows) -> exp.Select:
+    """The query of a page (with what its cursor needs) or, without a limit, of all rows.
+
+    Its columns are the answer's, then for a page the order's columns as `$o0`, `$o1`, …, `$file` and `$pos`; it asks
+    for one row more than the page has, to know whether there is a next one.
+    """
+    columns: list[exp.Expr] = [exp.alias_(_column(column.name), column.name, quoted=True) for column in rows.columns]
+    if rows.limit is not None:
+        columns += [
+            exp.alias_(_column(sort.column.name), f"$o{place}", quoted=True) for place, sort in enumerate(rows.order)
+        ]
+        columns += [exp.alias_(_column(name), name, quoted=True) for name in (FILE, POSITION)]
+    tree = _from(rows, exp.select(*columns))
+    order = [
+        exp.Ordered(this=_column(sort.column.name), desc=sort.descending, nulls_first=sort.nulls_first)
+        for sort in rows.order
+    ]
+    if rows.limit is not None:
+        order += [exp.Ordered(this=_column(name), desc=False, nulls_first=False) for name in (FILE, POSITION)]
+        if not _few(rows):
+            tree = tree.limit(rows.limit + 1, copy=False)
+    return tree.order_by(*order, copy=False) if order else tree
+
+
+def count_tree(rows: Rows) -> exp.Select:
+    """The query of how many rows all pages have together."""
+    return _from(rows, exp.select(exp.alias_(exp.Count(this=exp.Star()), "total")), paged=False)
+
+
+def _few(rows: Rows) -> bool:
+    """Whether the key is given: then few rows match, and a plain sort is quicker than the search for the first ones."""
+    if rows.where.any or rows.where.negated or not rows.relation.key:
+        return False
+    given = {
+        item.column.name
+        for item in rows.where.items
+        if isinstance(item, Test) and item.operator.key == "eq" and not item.negated
+    }
+    return given.issuperset(rows.relation.key)
+
+
+def _from(rows: Rows, tree: exp.Select, *, paged: bool = True) -> exp.Select:
+    tree = tree.from_(exp.alias_(table_of(rows.relation), SOURCE, table=True), copy=False)
+    numbers = (f"p{number}" for number in count())
+    types = {name: type_ for name, (_, type_) in parameters_of(rows).items()}
+    condition = _tests(rows.where, numbers, types)
+    if condition is not None:
+        tree = tree.where(condition, copy=False)
+    if paged and rows.after is not None:
+        tree = tree.where(_after(rows, types), copy=False)
+    return tree
+
+
+def _column(name: str) -> exp.Column:
+    return exp.column(name, table=SOURCE, quoted=True)
+
+
+def _placeholder(name: str, types: dict[str, str]) -> exp.Expr:
+    return typed(exp.Placeholder(this=name), types[name])
+
+
+def _tests(tests: Tests, numbers: Iterator[str], types: dict[str, str]) -> exp.Expr | None:
+    parts = [
+        part
+        for item in tests.items
+        if (part := _tests(item, numbers, types) if isinstance(item, Tests) else _test(item, numbers, types))
+        is not None
+    ]
+    if not parts:
+        return None
+    joined = exp.or_(*parts, copy=False) if tests.any else exp.and_(*parts, copy=False)
+    return exp.not_(exp.paren(joined, copy=False), copy=False) if tests.negated else joined
+
+
+def _test(test: Test, numbers: Iterator[str], types: dict[str, str]) -> exp.Expr:
+    operands = [_placeholder(next(numbers), types) for _ in test.values]
+    condition = test.operator.build(_column(test.column.name), operands)
+    return exp.not_(exp.paren(condition, copy=False), copy=False) if test.negated else condition
+
+
+def _after(rows: Rows, types: dict[str, str]) -> exp.Expr:
+    """Rows that come after the last page's last one in the total order."""
+    assert rows.after is not None
+    names = [sort.column.name for sort in rows.order] + [FILE, POSITION]
+    sorts: list[Sort | None] = [*rows.order, None, None]
+    branches: list[exp.Expr] = []
+    equal: list[exp.Expr] = []
+    for place, (name, sort, value) in enumerate(zip(names, sorts, rows.after, strict=True)):
+        beyond = _beyond(name, sort, None if value is None else _placeholder(f"a{place}", types))
+        if beyond is not None:
+            branches.append(exp.and_(*equal, beyond) if equal else beyond)
+        same = exp.Is(this=_column(name), expression=exp.Null())
+        equal.append(same if value is None else exp.EQ(this=_column(name), expression=_placeholder(f"a{place}", types)))
+    after = exp.or_(*branches)
+    first = _from_first(rows, types)
+    return after if first is None else exp.and_(first, after)
+
+
+def _beyond(name: str, sort: Sort | None, value: exp.Expr | None) -> exp.Expr | None:
+    column = _column(name)
+    nulls_first = sort is not None and sort.nulls_first
+    if value is None:
+        return exp.not_(exp.Is(this=column, expression=exp.Null())) if nulls_first else None
+    beyond: exp.Expr = (exp.LT if sort is not None and sort.descending else exp.GT)(this=column, expression=value)
+    if sort is not None and not nulls_first and not sort.column.required:
+        beyond = exp.paren(exp.or_(beyond, exp.Is(this=column.copy(), expression=exp.Null())))
+    return beyond
+
+
+def _from_first(rows: Rows, types: dict[str, str]) -> exp.Expr | None:
+    """What `_after` implies about the first column alone: engines leave files and row groups out by it."""
+    assert rows.after is not None
+    if not rows.order or rows.after[0] is None:
+        return None
+    sort, value = rows.order[0], _placeholder("a0", types)
+    column = _column(sort.column.name)
+    bound: exp.Expr = (exp.LTE if sort.descending else exp.GTE)(this=column, expression=value)
+    if sort.column.required or sort.nulls_first:
+        return bound
+    return exp.paren(exp.or_(bound, exp.Is(this=column.copy(), expression=exp.Null())))

@@ -1,0 +1,1 @@
+"""The rewriting rules: one a file, named as its function."""

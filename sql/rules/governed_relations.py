@@ -1,0 +1,85 @@
+"""Replaces every base relation by a sub-select that shows exactly what its decision shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import traverse_scope
+
+from catalog.relations import Column
+from policies.decision import View
+from policies.masks import MASKS
+from sql.governed import GovernedRelation
+from sql.rows import FILE, POSITION, table_of
+from sql.values import typed
+
+Lookup = Callable[[exp.Table], GovernedRelation]
+
+
+def governed_relations(tree: exp.Query, lookup: Lookup, *, positions: bool = False) -> exp.Query:
+    """Rewrites a tree in place.
+
+    Sources are told apart by scope, never by name: a common table expression that is called like a table stays what
+    it is, and the table inside of it is replaced.
+
+    Args:
+        tree: any query.
+        lookup: the relation and the decision for a table node.
+        positions: show `$file` and `$pos` as well.
+    """
+    for scope in traverse_scope(tree):
+        for alias, (node, source) in scope.selected_sources.items():
+            if isinstance(source, exp.Table) and isinstance(node, exp.Table):
+                shown = sub_select(lookup(node), positions=positions)
+                node.replace(exp.alias_(shown.subquery(copy=False), alias, table=True, quoted=True))
+    return tree
+
+
+def sub_select(governed: GovernedRelation, *, positions: bool) -> exp.Select:
+    """`SELECT masked columns FROM relation WHERE row filters`, columns listed one by one."""
+    relation, decision = governed.relation, governed.decision
+    shown = frozenset(decision.columns)
+    columns = [_shown(column, decision.views) for column in relation.columns if column.name in shown]
+    if positions:
+        columns += [exp.alias_(exp.column(name, quoted=True), name, quoted=True) for name in (FILE, POSITION)]
+    select = exp.select(*columns).from_(table_of(relation), copy=False)
+    condition = _visible(decision.views, decision.hidden_rows)
+    return select.where(condition, copy=False) if condition is not None else select
+
+
+def _visible(views: Sequence[View], hidden: Sequence[exp.Expr]) -> exp.Expr | None:
+    parts: list[exp.Expr] = []
+    filters = [view.row_filter for view in views]
+    if not filters:
+        parts.append(exp.false())
+    elif None not in filters:
+        parts.append(_any(filters))
+    for condition in hidden:
+        # Shown only where the denial is definitely false; unknown counts as hidden.
+        parts.append(exp.func("COALESCE", exp.not_(exp.paren(condition.copy())), exp.false()))
+    return exp.and_(*parts) if parts else None
+
+
+def _any(filters: Sequence[exp.Expr | None]) -> exp.Expr:
+    return exp.or_(*(exp.paren(condition.copy()) for condition in filters if condition is not None))
+
+
+def _shown(column: Column, views: Sequence[View]) -> exp.Expr:
+    """A column as the views together show it: for each row by the views that show the row."""
+    plain = exp.column(column.name, quoted=True)
+    ranked: dict[str | None, list[exp.Expr | None]] = {}
+    for view in views:
+        if column.name in view.columns:
+            ranked.setdefault(view.columns[column.name], []).append(view.row_filter)
+    order = sorted(ranked, key=lambda mask: -1 if mask is None else MASKS[mask].rank)
+    lone = len(views) == 1
+    case = exp.Case()
+    for mask in order:
+        value = plain.copy() if mask is None else MASKS[mask].build(plain.copy(), column.type)
+        if lone or None in ranked[mask]:
+            if not case.args.get("ifs"):
+                return exp.alias_(value, column.name, quoted=True)
+            return exp.alias_(case.else_(value, copy=False), column.name, quoted=True)
+        case = case.when(_any(ranked[mask]), value, copy=False)
+    return exp.alias_(case.else_(typed(exp.Null(), column.type), copy=False), column.name, quoted=True)
