@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pyarrow.lib import ArrowException
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.table.refs import SnapshotRefType
 from sqlalchemy import bindparam, select, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from catalog.lru import Lru
 from catalog.plan import TablePlan
@@ -50,28 +50,22 @@ class Lake:
 
     Args:
         settings: where both are.
+
+    Attributes:
+        iceberg: PyIceberg's catalog, for those who write.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lake_dir = settings.lake_dir.resolve()
+        self.iceberg = _open_catalog(settings)
         self._tables: Lru[tuple[Resource, str], LakeTable] = Lru(256)
-        self._plans: Lru[tuple[str, str], TablePlan] = Lru(64)
+        self._plans: Lru[tuple[str, str, str | None], TablePlan] = Lru(64)
         self._located = select(IcebergTables.metadata_location).where(
             IcebergTables.catalog_name == "lake",
             IcebergTables.table_namespace == bindparam("namespace"),
             IcebergTables.table_name == bindparam("name"),
         )
-
-    @cached_property
-    def iceberg(self) -> SqlCatalog:
-        """PyIceberg's catalog, for those who write."""
-        self.settings.state_dir.mkdir(parents=True, exist_ok=True)
-        catalog = SqlCatalog("lake", uri=self.settings.iceberg_uri, warehouse=f"file://{self.settings.warehouse}")
-        if catalog.engine.dialect.name == "sqlite":
-            with catalog.engine.connect() as connection:
-                connection.execute(text("PRAGMA journal_mode=WAL"))  # readers never wait for a commit; it lasts
-        return catalog
 
     @cached_property
     def lake_files(self) -> LakeFiles:
@@ -128,22 +122,23 @@ class Lake:
             bounds: what every wanted row meets; files that can't hold one are left out.
 
         Raises:
-            ResourceNotFound, SnapshotNotFound: the table, or this version of it, went away in the meantime.
+            ResourceNotFound, SnapshotExpired: the table, or this version of it, went away in the meantime.
             OutsideTheLake, TableFeatureNotSupported, TableUnreadable: its files can't be read as they are.
         """
         if relation.resource.kind == "file":
             return self.lake_files.plan(relation)
-        key = (relation.uuid, relation.stamp)
-        return _readable(lambda: self._plans.get(key, lambda: self._plan(relation)).prune(bounds))
-
-    def _plan(self, relation: Relation) -> TablePlan:
         table = self._table(relation.resource)
         if table.uuid != relation.uuid:
             raise ResourceNotFound()
+        snapshot = table.resumed(relation.stamp).snapshot  # raises where the version was expired
+        mapping = table.metadata.properties.get("schema.name-mapping.default")
         schema = table.schema(int(relation.stamp.rpartition(".")[2]))
-        table.resumed(relation.stamp)  # raises where the version was expired
-        snapshot = relation.snapshot.id if relation.snapshot else None
-        return TablePlan(table.iceberg, snapshot, schema, self.lake_dir)
+
+        def plan() -> TablePlan:
+            return TablePlan(table.iceberg, snapshot and snapshot.id, schema, mapping, self.lake_dir)
+
+        key = (relation.uuid, relation.stamp, mapping)
+        return _readable(lambda: self._plans.get(key, plan).prune(bounds))
 
     def tables(self) -> list[TableInfo]:
         """Every table that can be named and read, by name."""
@@ -229,11 +224,26 @@ class Lake:
             raise ResourceNotFound() from error
 
 
+def _open_catalog(settings: Settings) -> SqlCatalog:
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    address = {"uri": settings.iceberg_uri, "warehouse": f"file://{settings.warehouse}"}
+    try:
+        catalog = SqlCatalog("lake", **address)
+    except SQLAlchemyError:  # two processes that start on an empty folder both create the catalog's tables
+        catalog = SqlCatalog("lake", **address)
+    if catalog.engine.dialect.name == "sqlite":
+        with catalog.engine.connect() as connection:
+            connection.execute(text("PRAGMA journal_mode=WAL"))  # readers never wait for a commit; it lasts
+    return catalog
+
+
 def _readable(read: Callable[[], T]) -> T:
-    """Turns whatever goes wrong with metadata into one problem that shows no path."""
+    """Turns whatever goes wrong with files that others wrote into one problem that shows no path."""
     try:
         return read()
-    except (OSError, ValueError, ArrowException) as error:
+    except Problem:
+        raise
+    except Exception as error:  # damaged JSON, Avro and Parquet make their readers fail in every way
         raise TableUnreadable(
             "Files that describe the table are missing or damaged.",
             hint="Ask whoever looks after the lake to look at the table's metadata.",

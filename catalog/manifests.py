@@ -77,7 +77,7 @@ def _entry(file: DataFile, sequence: int) -> FileEntry:
         )
     if file.key_metadata:
         raise TableFeatureNotSupported("The table's files are encrypted.", hint="Rewrite them without encryption.")
-    return FileEntry(
+    return FileEntry(  # PyIceberg's lazy dictionaries become plain ones, which threads can share
         content=file.content,
         sequence=sequence,
         path=file.file_path,
@@ -85,10 +85,10 @@ def _entry(file: DataFile, sequence: int) -> FileEntry:
         partition=tuple(file.partition[i] for i in range(len(file.partition))),
         row_count=file.record_count,
         size_bytes=file.file_size_in_bytes,
-        lower=file.lower_bounds or {},
-        upper=file.upper_bounds or {},
-        values=file.value_counts or {},
-        nulls=file.null_value_counts or {},
-        nans=file.nan_value_counts or {},
+        lower=dict(file.lower_bounds or {}),
+        upper=dict(file.upper_bounds or {}),
+        values=dict(file.value_counts or {}),
+        nulls=dict(file.null_value_counts or {}),
+        nans=dict(file.nan_value_counts or {}),
         equality_ids=tuple(file.equality_ids or ()),
     )

@@ -32,13 +32,16 @@ class TablePlan:
         table: the table.
         snapshot_id: the version; None for a table without any.
         schema: the schema to read it with.
+        mapping: the table's name mapping, for files without field ids.
         lake_dir: the lake's folder, resolved; no file outside it is planned.
     """
 
-    def __init__(self, table: Table, snapshot_id: int | None, schema: Schema, lake_dir: Path) -> None:
+    def __init__(
+        self, table: Table, snapshot_id: int | None, schema: Schema, mapping: str | None, lake_dir: Path
+    ) -> None:
         self._schema = schema
         self._lake_dir = lake_dir
-        self._mapping = table.metadata.properties.get("schema.name-mapping.default")
+        self._mapping = mapping
         self._specs: dict[int, PartitionSpec] = table.specs()
         snapshot = None if snapshot_id is None else table.metadata.snapshot_by_id(snapshot_id)
         entries = [] if snapshot is None else read_entries(snapshot, table.io)
