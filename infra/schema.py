@@ -153,6 +153,7 @@ class Operation(Base):
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     problem: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    alive_at: Mapped[datetime] = mapped_column(UtcDateTime)  # when its process last said that it is at work
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
