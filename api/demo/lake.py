@@ -1,0 +1,48 @@
+"""The demo's lake: thirty days of transactions, and files that are no tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import pyarrow as pa
+
+from catalog.lake import Lake
+from pipeline.landing import write_landing, write_reference
+from pipeline.source import Source
+from pipeline.tables import TransactionTables
+
+DAYS: Final = 30
+DAILY_COMMITS: Final = 7
+LANDED_DAYS: Final = 3
+
+
+def fill(
+    lake: Lake,
+    tables: TransactionTables,
+    source: Source,
+    *,
+    now: datetime,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Fills an empty lake with the history that ends now.
+
+    The last week comes in a commit a day, what was before it in one. The versions are tagged `day-7` (a week ago) to
+    `day-1` (yesterday) and `day-0`.
+
+    Args:
+        lake: the lake.
+        tables: its writer.
+        source: where the transactions come from.
+        now: where the history ends.
+        progress: told how many commits are done, of how many.
+    """
+    write_reference(lake.lake_dir)
+    days = list(source.history(now, days=DAYS))
+    write_landing(lake.lake_dir, days[-LANDED_DAYS:])
+    commits = [days[:-DAILY_COMMITS], *([day] for day in days[-DAILY_COMMITS:])]
+    for place, commit in enumerate(commits):
+        tables.write(pa.concat_tables(day.table() for day in commit), now=now)
+        tables.tag(f"day-{DAILY_COMMITS - place}")
+        progress(place + 1, len(commits))
