@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +24,20 @@ _FIELD_ID = b"PARQUET:field_id"
 _SCHEMAS: Lru[str, pa.Schema] = Lru(8192)  # data files never change
 
 
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What names mean in files that carry no field ids.
+
+    Args:
+        mapping: the table's property `schema.name-mapping.default`, or None.
+        reused: names that more than one column has had. Iceberg gives such a name to the newest column, which would
+            show what an older file kept under it, perhaps past a mask: those files are refused instead.
+    """
+
+    mapping: str | None
+    reused: frozenset[str]
+
+
 class FileColumns:
     """The columns of one Parquet file, found by field id.
 
@@ -30,18 +45,24 @@ class FileColumns:
 
     Args:
         path: the file.
-        mapping: the table's property `schema.name-mapping.default`, or None.
+        naming: of the table.
     """
 
-    def __init__(self, path: Path, mapping: str | None) -> None:
+    def __init__(self, path: Path, naming: Naming) -> None:
         schema: pa.Schema = _SCHEMAS.get(str(path), lambda: pq.read_schema(path))
         self._mapped = not _has_ids(schema)
-        fields = list(parse_mapping_from_json(mapping)) if self._mapped and mapping else []
-        if self._mapped and not mapping:
+        fields = list(parse_mapping_from_json(naming.mapping)) if self._mapped and naming.mapping else []
+        if self._mapped and not naming.mapping:
             raise TableFeatureNotSupported(
                 "A data file has no field ids, and the table no name mapping.",
                 hint="Set the table's property schema.name-mapping.default.",
             )
+        for name in schema.names:
+            if self._mapped and name in naming.reused:
+                raise TableFeatureNotSupported(
+                    f"A data file without field ids has a column {clip(name)}, and several columns have had that name.",
+                    hint="Rewrite the table's data files, for example with Trino's optimize, so that they carry ids.",
+                )
         self._names = [name.lower() for name in schema.names]
         self._fields: dict[int, tuple[pa.Field, list[MappedField]]] = {}
         for column in schema:
@@ -144,11 +165,9 @@ def _same_field(
     )
 
 
-def equality_columns(
-    path: Path, mapping: str | None, ids: Sequence[int], schema: Schema
-) -> tuple[tuple[int, str], ...]:
+def equality_columns(path: Path, naming: Naming, ids: Sequence[int], schema: Schema) -> tuple[tuple[int, str], ...]:
     """The columns that an equality delete compares: (field id in the data, name in the delete file)."""
-    columns = FileColumns(path, mapping)
+    columns = FileColumns(path, naming)
     present = {column.field_id for column in schema.fields}
     pairs = []
     for field_id in ids:

@@ -16,6 +16,7 @@ from pyiceberg.table.refs import SnapshotRefType
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from catalog.footers import Naming
 from catalog.lru import Lru
 from catalog.plan import TablePlan
 from catalog.relations import Relation, Snapshot
@@ -60,7 +61,7 @@ class Lake:
         self.lake_dir = settings.lake_dir.resolve()
         self.iceberg = _open_catalog(settings)
         self._tables: Lru[tuple[Resource, str], LakeTable] = Lru(256)
-        self._plans: Lru[tuple[str, str, str | None], TablePlan] = Lru(64)
+        self._plans: Lru[tuple[str, str, Naming], TablePlan] = Lru(64)
         self._located = select(IcebergTables.metadata_location).where(
             IcebergTables.catalog_name == "lake",
             IcebergTables.table_namespace == bindparam("namespace"),
@@ -131,13 +132,13 @@ class Lake:
         if table.uuid != relation.uuid:
             raise ResourceNotFound()
         snapshot = table.resumed(relation.stamp).snapshot  # raises where the version was expired
-        mapping = table.metadata.properties.get("schema.name-mapping.default")
+        naming = Naming(table.metadata.properties.get("schema.name-mapping.default"), table.reused_names)
         schema = table.schema(int(relation.stamp.rpartition(".")[2]))
 
         def plan() -> TablePlan:
-            return TablePlan(table.iceberg, snapshot and snapshot.id, schema, mapping, self.lake_dir)
+            return TablePlan(table.iceberg, snapshot and snapshot.id, schema, naming, self.lake_dir)
 
-        key = (relation.uuid, relation.stamp, mapping)
+        key = (relation.uuid, relation.stamp, naming)
         return _readable(lambda: self._plans.get(key, plan).prune(bounds))
 
     def tables(self) -> list[TableInfo]:

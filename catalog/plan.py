@@ -12,7 +12,7 @@ from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 
 from catalog.deletes import DeleteIndex
-from catalog.footers import FileColumns, equality_columns
+from catalog.footers import FileColumns, Naming, equality_columns
 from catalog.manifests import FileEntry, read_entries
 from catalog.pruning import ColumnBounds
 from catalog.scan import Bound, EqualityDelete, ScanFile, ScanPlan
@@ -32,16 +32,14 @@ class TablePlan:
         table: the table.
         snapshot_id: the version; None for a table without any.
         schema: the schema to read it with.
-        mapping: the table's name mapping, for files without field ids.
+        naming: for files without field ids.
         lake_dir: the lake's folder, resolved; no file outside it is planned.
     """
 
-    def __init__(
-        self, table: Table, snapshot_id: int | None, schema: Schema, mapping: str | None, lake_dir: Path
-    ) -> None:
+    def __init__(self, table: Table, snapshot_id: int | None, schema: Schema, naming: Naming, lake_dir: Path) -> None:
         self._schema = schema
         self._lake_dir = lake_dir
-        self._mapping = mapping
+        self._naming = naming
         self._specs: dict[int, PartitionSpec] = table.specs()
         snapshot = None if snapshot_id is None else table.metadata.snapshot_by_id(snapshot_id)
         entries = [] if snapshot is None else read_entries(snapshot, table.io)
@@ -76,7 +74,7 @@ class TablePlan:
 
     def _build(self, place: int, entry: FileEntry) -> ScanFile:
         path = self._inside(entry.path)
-        columns = FileColumns(path, self._mapping)
+        columns = FileColumns(path, self._naming)
         identities = [
             f.source_id for f in self._specs[entry.spec_id].fields if isinstance(f.transform, IdentityTransform)
         ]
@@ -93,7 +91,7 @@ class TablePlan:
 
     def _equality_delete(self, delete: FileEntry) -> EqualityDelete:
         path = self._inside(delete.path)
-        return EqualityDelete(str(path), equality_columns(path, self._mapping, delete.equality_ids, self._schema))
+        return EqualityDelete(str(path), equality_columns(path, self._naming, delete.equality_ids, self._schema))
 
     def _inside(self, location: str) -> Path:
         """The file's real path, links resolved; nothing that a catalog says leads out of the lake's folder."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import orjson
+from pyiceberg.io import FileIO
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
@@ -38,11 +41,11 @@ def history(metadata: TableMetadata) -> tuple[Snapshot, ...]:
     return tuple(_snapshot(metadata, snapshot, tags.get(snapshot.snapshot_id, [])) for snapshot in ordered)
 
 
-def find(metadata: TableMetadata, *, snapshot: int | None, as_of: datetime | None, tag: str | None) -> int:
+def find(metadata: TableMetadata, io: FileIO, *, snapshot: int | None, as_of: datetime | None, tag: str | None) -> int:
     """The id of the version that a question means.
 
     Args:
-        metadata: the table's.
+        metadata, io: the table's.
         snapshot: the id itself.
         as_of: the version that was current at this time, as Iceberg's snapshot log tells it.
         tag: a name that points at it.
@@ -54,18 +57,14 @@ def find(metadata: TableMetadata, *, snapshot: int | None, as_of: datetime | Non
     if tag is not None:
         ref = metadata.refs.get(tag)
         if ref is None or ref.snapshot_ref_type != SnapshotRefType.TAG:
-            raise SnapshotNotFound(
-                f"No version is tagged {clip(tag)}.", hint="The versions and their tags: …/snapshots."
-            )
+            raise SnapshotNotFound(f"No version is tagged {clip(tag)}.", hint=_HINT)
         return ref.snapshot_id
     if as_of is not None:
         return _current_at(metadata, as_of)
     assert snapshot is not None  # noqa: S101 - callers ask for one of the three
     if metadata.snapshot_by_id(snapshot) is not None:
         return snapshot
-    if any(entry.snapshot_id == snapshot for entry in metadata.snapshot_log) or any(
-        kept.parent_snapshot_id == snapshot for kept in metadata.snapshots
-    ):
+    if _was_kept(metadata, io, snapshot):
         raise _expired(f"Version {snapshot} was expired.")
     raise no_snapshot(snapshot)
 
@@ -79,10 +78,19 @@ def _current_at(metadata: TableMetadata, moment: datetime) -> int:
     past = [entry.snapshot_id for entry in metadata.snapshot_log if entry.timestamp_ms <= milliseconds]
     if past and metadata.snapshot_by_id(past[-1]) is not None:
         return past[-1]
-    oldest = min(metadata.snapshots, key=lambda s: s.sequence_number or 0, default=None)
-    if past or (oldest is not None and oldest.parent_snapshot_id is not None):
+    first_kept = min((kept.sequence_number or 0 for kept in metadata.snapshots), default=0)
+    if past or first_kept > 1:  # sequence numbers count every commit from 1
         raise _expired(f"The version of {moment.isoformat()} was expired.")
     raise SnapshotNotFound(f"The table had no data yet at {moment.isoformat()}.", hint=_HINT)
+
+
+def _was_kept(metadata: TableMetadata, io: FileIO, snapshot_id: int) -> bool:
+    """Whether older metadata files, as far as they are still there, know a version that the present one does not."""
+    for log in reversed(metadata.metadata_log):
+        with suppress(OSError, ValueError), io.new_input(log.metadata_file).open() as file:
+            if any(kept["snapshot-id"] == snapshot_id for kept in orjson.loads(file.read()).get("snapshots", ())):
+                return True
+    return False
 
 
 def _expired(detail: str) -> SnapshotExpired:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -84,6 +85,12 @@ class LakeTable:
         return {field_id: frozenset(known) for field_id, known in names.items()}
 
     @cached_property
+    def reused_names(self) -> frozenset[str]:
+        """Names that more than one column has had, so that a name alone does not say which of them is meant."""
+        times = Counter(name for known in self.former_names.values() for name in known)
+        return frozenset(name for name, count in times.items() if count > 1)
+
+    @cached_property
     def info(self) -> TableInfo:
         relation = self.present()
         size = relation.snapshot.summary.get("total-files-size", "") if relation.snapshot else "0"
@@ -106,7 +113,7 @@ class LakeTable:
 
     def version(self, *, snapshot: int | None, as_of: datetime | None, tag: str | None) -> Relation:
         """An older version, with the schema it was written with."""
-        found = find(self.metadata, snapshot=snapshot, as_of=as_of, tag=tag)
+        found = find(self.metadata, self.iceberg.io, snapshot=snapshot, as_of=as_of, tag=tag)
         return self._relation(found, self._snapshot(found).schema_id)
 
     def resumed(self, stamp: str) -> Relation:
