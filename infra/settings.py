@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from infra.errors import InvalidSettings
 
 
 class Settings(BaseSettings):
@@ -103,3 +106,25 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        InvalidSettings: one of them is unknown, or has a value that does not fit.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise InvalidSettings(
+            f"The setting {name} does not fit: {first['msg']}.",
+            hint=f"Correct SLUICE_{name.upper()} in the environment, or {name} in sluice.toml; "
+            "docs/settings.md lists every setting.",
+        ) from error
+    except TOMLDecodeError as error:
+        raise InvalidSettings(
+            f"sluice.toml can't be read: {error}.", hint="Correct that line: write one name = value a line."
+        ) from error
