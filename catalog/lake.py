@@ -136,7 +136,7 @@ class Lake:
         schema = table.schema(int(relation.stamp.rpartition(".")[2]))
 
         def plan() -> TablePlan:
-            return TablePlan(table.iceberg, snapshot and snapshot.id, schema, naming, self.lake_dir)
+            return TablePlan(table.iceberg, snapshot.id if snapshot else None, schema, naming, self.lake_dir)
 
         key = (relation.uuid, relation.stamp, naming)
         return _readable(lambda: self._plans.get(key, plan).prune(bounds))
@@ -207,6 +207,10 @@ class Lake:
     def file_path(self, resource: Resource) -> Path:
         """Where a file of the lake is on disk; raises ResourceNotFound."""
         return self.lake_files.path(resource)
+
+    def close(self) -> None:
+        """Lets go of the catalog's connections."""
+        self.iceberg.engine.dispose()
 
     def _table(self, resource: Resource) -> LakeTable:
         """The table as its newest metadata tells it: one look into the catalog, the rest from memory."""

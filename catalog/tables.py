@@ -187,7 +187,7 @@ class LakeTable:
         except ValueError:
             written = []
         names = []
-        for name in written:
+        for name in written if isinstance(written, list) else []:
             present = [column.name for column in schema.fields if column.name == name] or [
                 column.name for column in schema.fields if name in self.former_names[column.field_id]
             ]

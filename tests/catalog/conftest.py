@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def lake(settings: Settings) -> Lake:
+def lake(settings: Settings) -> Iterator[Lake]:
     lake = Lake(settings)
     lake.iceberg.create_namespace("raw")
-    return lake
+    yield lake
+    lake.close()
 
 
 @pytest.fixture
