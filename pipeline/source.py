@@ -112,6 +112,8 @@ class Source:
                 kind = draw.choice(kinds)
                 row = {**row, **kind.change(Case(row, draw, draw.choice(rows)))}
                 corrupted[place] = kind.name
+            elif (row["transaction_type"], row["status"]) == ("purchase", "completed"):
+                self._purchases.append(row)
             rows.append(row)
         return Arrival(start, end, rows, corrupted)
 
@@ -133,10 +135,7 @@ class Source:
             return {**row, **_refund(draw, draw.choice(self._purchases))}
         if dice < 0.09:
             return {**row, **_withdrawal(draw, person)}
-        row |= self._purchase(draw, person)
-        if row["status"] == "completed":
-            self._purchases.append(row)
-        return row
+        return {**row, **self._purchase(draw, person)}
 
     def _purchase(self, draw: random.Random, person: Person) -> Row:
         product = draw.choices(self._products, cum_weights=self._product_weights)[0]
