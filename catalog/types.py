@@ -66,3 +66,10 @@ def trino_type(kind: IcebergType) -> str:
 def _quote(name: str) -> str:
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
+
+
+def family(column_type: str) -> str:
+    """A type's first words, without its precision: `decimal`, `varchar`, `timestamp with time zone`."""
+    if column_type.startswith("timestamp") and column_type.endswith("with time zone"):
+        return "timestamp with time zone"
+    return column_type.partition("(")[0]
