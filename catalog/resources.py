@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from infra.errors import Invalid
+from infra.errors import Invalid, NotFound
 
 # One row a kind: what it is. A grant names one of these.
 KINDS: Final[dict[str, str]] = {
@@ -26,6 +26,18 @@ _FILE_NAME_LIMIT = 240
 
 class BadResource(Invalid):
     code, title = "bad-resource", "That is no name of a resource"
+
+
+class ResourceNotFound(NotFound):
+    """Absent, or not for the caller to know of: the answer is the same bytes for every resource."""
+
+    code, title = "resource-not-found", "No such resource"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no such resource, or it is not yours to know of.",
+            hint="GET /v1/resources lists what you may discover.",
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
