@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, Integer, String, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, String, Text, TypeDecorator
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -116,27 +116,40 @@ class PolicyVersion(Base):
 
 
 class AuditEntry(Base):
-    """The audit's index, one row a request: rebuilt from the chained log at will, never the proof itself."""
+    """The audit's index, one row a request: rebuilt from the chained log at will, never the proof itself.
+
+    `sequence` is that of the intent's record; a request id may be the caller's and is no key.
+    """
 
     __tablename__ = "audit_entries"
-    request_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    sequence: Mapped[int] = mapped_column(Integer, index=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    request_id: Mapped[str] = mapped_column(String(512), index=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-    principal: Mapped[str | None] = mapped_column(String(160), index=True)
-    door: Mapped[str] = mapped_column(String(32))
-    decision: Mapped[str] = mapped_column(String(16))
-    status: Mapped[int | None] = mapped_column(Integer)
-    record: Mapped[dict[str, Any]] = mapped_column(JSON)
+    principal: Mapped[str | None] = mapped_column(String(512))
+    door: Mapped[str] = mapped_column(String(512))
+    decision: Mapped[str] = mapped_column(String(512))
+    intent: Mapped[dict[str, Any]] = mapped_column(JSON)
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    __table_args__ = (Index("ix_audit_entries_principal_sequence", "principal", "sequence"),)
 
 
 class AuditResource(Base):
     """Which resources an audited request touched: a row each."""
 
     __tablename__ = "audit_resources"
-    request_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     resource: Mapped[str] = mapped_column(String(512), primary_key=True)
-    sequence: Mapped[int] = mapped_column(Integer)
-    __table_args__ = (Index("ix_audit_resources_resource_sequence", "resource", "sequence"),)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+class AuditPosition(Base):
+    """One row: the place in the log up to which it is indexed, which also vouches that the log was that long."""
+
+    __tablename__ = "audit_position"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(String(64))
+    segment: Mapped[int] = mapped_column(Integer)
+    offset: Mapped[int] = mapped_column(BigInteger)
 
 
 class Operation(Base):

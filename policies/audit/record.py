@@ -141,7 +141,7 @@ class Outcome:
 def written(kind: str, **members: object) -> bytes:
     """A record's members as one line of JSON: empty ones left out, everything but ASCII escaped.
 
-    Escaping leaves nothing in a line that a terminal or a log viewer could act on, and carries lone surrogates too.
+    Escaping leaves nothing in a line that a terminal or a log viewer could act on.
     """
     kept = {name: value for name, value in members.items() if value is not None and value not in ("", (), [], {})}
     text = json.dumps({"kind": kind, **kept}, separators=(",", ":"), check_circular=False)
@@ -149,9 +149,12 @@ def written(kind: str, **members: object) -> bytes:
 
 
 def _cut(text: str | None, limit: int) -> str | None:
-    if text is None or len(text) <= limit:
+    if text is None:
+        return None
+    text = text.encode(errors="replace").decode()  # a lone surrogate is no text, and breaks readers of JSON
+    if len(text) <= limit:
         return text
-    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    digest = hashlib.sha256(text.encode()).hexdigest()
     return f"{text[:limit]}… [{len(text)} characters, sha256 {digest}]"
 
 

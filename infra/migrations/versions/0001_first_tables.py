@@ -12,27 +12,34 @@ down_revision = None
 def upgrade() -> None:
     op.create_table(
         "audit_entries",
-        sa.Column("request_id", sa.String(length=64), nullable=False),
-        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("request_id", sa.String(length=512), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("principal", sa.String(length=160), nullable=True),
-        sa.Column("door", sa.String(length=32), nullable=False),
-        sa.Column("decision", sa.String(length=16), nullable=False),
-        sa.Column("status", sa.Integer(), nullable=True),
-        sa.Column("record", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("request_id"),
+        sa.Column("principal", sa.String(length=512), nullable=True),
+        sa.Column("door", sa.String(length=512), nullable=False),
+        sa.Column("decision", sa.String(length=512), nullable=False),
+        sa.Column("intent", sa.JSON(), nullable=False),
+        sa.Column("outcome", sa.JSON(), nullable=True),
+        sa.PrimaryKeyConstraint("sequence"),
     )
     op.create_index("ix_audit_entries_at", "audit_entries", ["at"], unique=False)
-    op.create_index("ix_audit_entries_principal", "audit_entries", ["principal"], unique=False)
-    op.create_index("ix_audit_entries_sequence", "audit_entries", ["sequence"], unique=False)
+    op.create_index("ix_audit_entries_principal_sequence", "audit_entries", ["principal", "sequence"], unique=False)
+    op.create_index("ix_audit_entries_request_id", "audit_entries", ["request_id"], unique=False)
+    op.create_table(
+        "audit_position",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("segment", sa.Integer(), nullable=False),
+        sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
     op.create_table(
         "audit_resources",
-        sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("resource", sa.String(length=512), nullable=False),
-        sa.Column("sequence", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("request_id", "resource"),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("resource", "sequence"),
     )
-    op.create_index("ix_audit_resources_resource_sequence", "audit_resources", ["resource", "sequence"], unique=False)
     op.create_table(
         "casbin_rule",
         sa.Column("id", sa.Integer(), nullable=False),
