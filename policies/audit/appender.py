@@ -58,7 +58,7 @@ class Appender:
         try:
             with self._locked():
                 head = self._current_head()
-                place, found = self._end(head.place)
+                place, found = self._end(head.place, grows=bool(contents))
                 try:
                     return self._write(replace(head, place=place), [*found, *contents], checkpoint, len(found))
                 except OSError:
@@ -121,9 +121,9 @@ class Appender:
             self._head_raw = raw
         return self._head
 
-    def _end(self, place: Place) -> tuple[Place, list[bytes]]:
+    def _end(self, place: Place, *, grows: bool) -> tuple[Place, list[bytes]]:
         """Opens the file to write to; the end of what counts in it, and a record of what was set aside there."""
-        if place.offset >= self._segment_bytes:
+        if grows and place.offset >= self._segment_bytes:
             place = replace(place, segment=place.segment + 1, offset=0)
         if self._segment != place.segment:
             if self._segment_file >= 0:

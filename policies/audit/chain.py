@@ -39,6 +39,10 @@ class Damaged(Exception):
         self.what = what
 
 
+class Torn(Damaged):
+    """The last line has no end: a crash stopped it, and nobody was told that it was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A place between two records.
@@ -99,8 +103,8 @@ def check(key: bytes, place: Place, raw: bytes) -> Place:
     """
     expected = place.sequence + 1
     body, tail = raw[: -_TAIL - 1], raw[-_TAIL - 1 :]
-    if not raw.endswith(b"\n") or len(tail) <= _TAIL:
-        raise Damaged(expected, "it is no whole line")
+    if not raw.endswith(b"\n"):
+        raise Torn(expected, "its line has no end")
     digest = hashlib.sha256(bytes.fromhex(place.hash) + body).hexdigest()
     if tail != b',"hash":"%s","seal":"%s"}\n' % (digest.encode(), _seal(key, digest).encode()):
         found = _sequence(raw)
