@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from infra.db import Database
 from infra.errors import Unavailable
@@ -122,8 +122,13 @@ class AuditIndex:
             AuditDamaged: the log doesn't check out, so no answer would be complete.
         """
         behind = self.catch_up(_PATIENCE)
-        question = select(AuditEntry).order_by(AuditEntry.sequence.desc()).limit(limit + 1)
-        if resources:
+        sequence: InstrumentedAttribute[int] = AuditEntry.sequence
+        question = select(AuditEntry)
+        if len(resources) == 1:  # walks the resource's own index from its end, however long it is
+            sequence = AuditResource.sequence
+            question = question.join(AuditResource, AuditResource.sequence == AuditEntry.sequence)
+            question = question.where(AuditResource.resource == resources[0])
+        elif resources:  # a request that touched several of them counts once
             touched = select(AuditResource.sequence).where(AuditResource.resource.in_(resources))
             question = question.where(AuditEntry.sequence.in_(touched))
         conditions: tuple[tuple[object, Callable[[Any], ColumnElement[bool]]], ...] = (
@@ -133,9 +138,10 @@ class AuditIndex:
             (door, AuditEntry.door.__eq__),
             (decision, AuditEntry.decision.__eq__),
             (request_id, AuditEntry.request_id.__eq__),
-            (after, AuditEntry.sequence.__lt__),
+            (after, sequence.__lt__),
         )
         question = question.where(*(met_by(value) for value, met_by in conditions if value is not None))
+        question = question.order_by(sequence.desc()).limit(limit + 1)
         with self._db.reading() as session:
             found = session.scalars(question).all()
         return AuditPage(
