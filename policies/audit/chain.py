@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,7 +71,8 @@ class Head:
     checkpoints: int = 0
 
     def signed(self, key: bytes) -> bytes:
-        body = orjson.dumps({**asdict(self.place), "checkpoints": self.checkpoints})
+        place = {name: getattr(self.place, name) for name in Place.__slots__}
+        body = orjson.dumps({**place, "checkpoints": self.checkpoints})
         return orjson.dumps({"head": orjson.Fragment(body), "mac": mac(key, b"head", body)}).ljust(HEAD_SIZE)
 
     @classmethod

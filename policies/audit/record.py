@@ -17,6 +17,8 @@ _SQL_LIMIT: Final = 65536
 _TEXT_LIMIT: Final = 4096
 _NAME_LIMIT: Final = 512
 
+_encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # made once: dumps() makes each
+
 
 @dataclass(frozen=True, slots=True)
 class Intent:
@@ -144,7 +146,7 @@ def written(kind: str, **members: object) -> bytes:
     Escaping leaves nothing in a line that a terminal or a log viewer could act on.
     """
     kept = {name: value for name, value in members.items() if value is not None and value not in ("", (), [], {})}
-    text = json.dumps({"kind": kind, **kept}, separators=(",", ":"), check_circular=False)
+    text = _encode({"kind": kind, **kept})
     return text.replace("\x7f", "\\u007f").encode("ascii")
 
 
