@@ -99,9 +99,7 @@ class Cursors:
             CursorMismatch: another question's.
         """
         try:
-            if len(text) > _MAX:
-                raise ValueError
-            sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            sealed = base64.b64decode(text[:_MAX] + "=" * (-len(text[:_MAX]) % 4), altchars=b"-_", validate=True)
             plain = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], b"sluice-cursor-1")
         except (ValueError, binascii.Error, InvalidTag):
             raise BadCursor(

@@ -207,9 +207,9 @@ def parameters_of(rows: Rows) -> dict[str, tuple[Value, str]]:
             named[f"p{len(named)}"] = (value, placeholder_type(test.column.type, value))
     if rows.after is not None:
         types = [sort.column.type for sort in rows.order] + ["bigint", "bigint"]
-        for place, (value, type_) in enumerate(zip(rows.after, types, strict=True)):
-            if value is not None:
-                named[f"a{place}"] = (value, placeholder_type(type_, value))
+        for place, (last, type_) in enumerate(zip(rows.after, types, strict=True)):
+            if last is not None:
+                named[f"a{place}"] = (last, placeholder_type(type_, last))
     return named
 
 

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from catalog.relations import Relation
 from sql.resolve import Rows, Sort, Test, Tests, parameters_of
-from sql.values import typed
+from sql.values import Value, typed
 
 # The position of a row: no column can be called so by a caller, since only the rows door's own trees may.
 FILE: Final = "$file"
@@ -77,7 +77,7 @@ def _from(rows: Rows, tree: exp.Select, *, paged: bool = True) -> exp.Select:
     if condition is not None:
         tree = tree.where(condition, copy=False)
     if paged and rows.after is not None:
-        tree = tree.where(_after(rows, types), copy=False)
+        tree = tree.where(_after(rows, rows.after, types), copy=False)
     return tree
 
 
@@ -108,21 +108,20 @@ def _test(test: Test, numbers: Iterator[str], types: dict[str, str]) -> exp.Expr
     return exp.not_(exp.paren(condition, copy=False), copy=False) if test.negated else condition
 
 
-def _after(rows: Rows, types: dict[str, str]) -> exp.Expr:
+def _after(rows: Rows, last: tuple[Value | None, ...], types: dict[str, str]) -> exp.Expr:
     """Rows that come after the last page's last one in the total order."""
-    assert rows.after is not None
     names = [sort.column.name for sort in rows.order] + [FILE, POSITION]
     sorts: list[Sort | None] = [*rows.order, None, None]
     branches: list[exp.Expr] = []
     equal: list[exp.Expr] = []
-    for place, (name, sort, value) in enumerate(zip(names, sorts, rows.after, strict=True)):
+    for place, (name, sort, value) in enumerate(zip(names, sorts, last, strict=True)):
         beyond = _beyond(name, sort, None if value is None else _placeholder(f"a{place}", types))
         if beyond is not None:
             branches.append(exp.and_(*equal, beyond) if equal else beyond)
         same = exp.Is(this=_column(name), expression=exp.Null())
         equal.append(same if value is None else exp.EQ(this=_column(name), expression=_placeholder(f"a{place}", types)))
     after = exp.or_(*branches)
-    first = _from_first(rows, types)
+    first = _from_first(rows, last[0], types)
     return after if first is None else exp.and_(first, after)
 
 
@@ -137,10 +136,9 @@ def _beyond(name: str, sort: Sort | None, value: exp.Expr | None) -> exp.Expr | 
     return beyond
 
 
-def _from_first(rows: Rows, types: dict[str, str]) -> exp.Expr | None:
+def _from_first(rows: Rows, last: Value | None, types: dict[str, str]) -> exp.Expr | None:
     """What `_after` implies about the first column alone: engines leave files and row groups out by it."""
-    assert rows.after is not None
-    if not rows.order or rows.after[0] is None:
+    if not rows.order or last is None:
         return None
     sort, value = rows.order[0], _placeholder("a0", types)
     column = _column(sort.column.name)
