@@ -19,8 +19,9 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from catalog.types import family
 from infra.errors import BadRequest, Forbidden
-from sql.values import Value, family, parse_value
+from sql.values import Value, parse_value
 
 _NONCE: Final = 12
 _MAX: Final = 16_384

@@ -12,12 +12,13 @@ from typing import Final
 
 from catalog.relations import Column, Relation
 from catalog.resources import clip
+from catalog.types import family
 from infra.errors import Invalid
 from policies.decision import Decision
 from sql.grammar import BadFilter
 from sql.operators import OPERATORS, Operator
 from sql.query import Condition, Group, RowsQuestion
-from sql.values import KINDS, Value, family, parse_value, placeholder_type
+from sql.values import KINDS, Value, parse_value, placeholder_type
 
 
 class UnknownColumn(Invalid):

@@ -13,6 +13,8 @@ from typing import Final
 
 from sqlglot import exp
 
+from catalog.types import family
+
 Value = str | int | float | bool | Decimal | date | datetime | time | uuid.UUID
 
 
@@ -123,13 +125,6 @@ KINDS: Final[dict[str, Kind]] = {
     "timestamp with time zone": Kind("a date and time, for example 2026-11-24T09:30:00Z", _point),
     "uuid": Kind("a UUID", _uuid),
 }
-
-
-def family(column_type: str) -> str:
-    """The row of `KINDS` for a type, or the type's first word where values of it can't be written."""
-    if column_type.startswith("timestamp") and column_type.endswith("with time zone"):
-        return "timestamp with time zone"
-    return column_type.partition("(")[0]
 
 
 def parse_value(text: str, column_type: str) -> Value:

@@ -73,11 +73,12 @@ def _shown(column: Column, views: Sequence[View]) -> exp.Expr:
         if column.name in view.columns:
             ranked.setdefault(view.columns[column.name], []).append(view.row_filter)
     order = sorted(ranked, key=lambda mask: -1 if mask is None else MASKS[mask].rank)
-    lone = len(views) == 1
+    waiting = len(views)
     case = exp.Case()
     for mask in order:
         value = plain.copy() if mask is None else MASKS[mask].build(plain.copy(), column.type)
-        if lone or None in ranked[mask]:
+        waiting -= len(ranked[mask])
+        if waiting == 0 or None in ranked[mask]:  # every row that is shown and not decided yet
             if not case.args.get("ifs"):
                 return exp.alias_(value, column.name, quoted=True)
             return exp.alias_(case.else_(value, copy=False), column.name, quoted=True)

@@ -1,0 +1,254 @@
+"""The one way to data: decide, rewrite, record, run."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+from policies.decide import decide
+from policies.store import PolicyStore
+
+from catalog.lake import Lake
+from catalog.lru import Lru
+from catalog.relations import Relation
+from catalog.resources import Resource, ResourceNotFound
+from infra.errors import Forbidden
+from infra.keys import Keys
+from policies.decision import Decision
+from sql.access import Access, Reading
+from sql.bounds import question_bounds, row_filter_bounds
+from sql.cursors import Cursor, Cursors, OutdatedCursor, digest, from_text, to_text
+from sql.engines import Engine, Run
+from sql.governed import Governed, GovernedRelation, RelationKey, relation_key
+from sql.parse import parse_sql
+from sql.query import RowsQuestion, SqlQuestion, Version
+from sql.resolve import Rows, parameters_of, resolve, shape_of
+from sql.result import OutputColumn, Page, Result
+from sql.rewrite import govern
+from sql.rows import count_tree, rows_tree, table_of
+from sql.values import Value
+
+
+class NotAllowed(Forbidden):
+    code, title = "not-allowed", "You may know of it, but not do this"
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A governed question, without its values."""
+
+    rows: Governed
+    count: Governed | None
+
+
+class Door:
+    """Every way to data goes through here.
+
+    Args:
+        lake, policies, engine: what is asked.
+        keys: for cursors and entity tags.
+    """
+
+    def __init__(self, lake: Lake, policies: PolicyStore, engine: Engine, keys: Keys) -> None:
+        self._lake, self._policies, self._engine, self._keys = lake, policies, engine, keys
+        self._cursors = Cursors(keys.cursors)
+        self._prepared: Lru[tuple[object, ...], _Prepared] = Lru(1024)
+
+    def decide(self, access: Access, action: str, resource: Resource, relation: Relation | None = None) -> Decision:
+        """The decision, noted in the audit.
+
+        Raises:
+            ResourceNotFound: the principal may not know of it: the same as for one that does not exist.
+            NotAllowed: it may be known, but not this.
+        """
+        with access.timed("policy"):
+            index = self._policies.current()
+            decision = decide(index, access.principal, action, resource, relation, now=datetime.now(UTC))
+        access.trail.decided(decision)
+        if not decision.known:
+            raise ResourceNotFound()
+        if not decision.allowed:
+            raise NotAllowed(
+                f"You may not {action} {resource}.",
+                hint=f"Ask somebody who may grant on it for the action '{action}'.",
+                action=action,
+            )
+        return decision
+
+    def rows(self, access: Access, resource: Resource, question: RowsQuestion, action: str = "read") -> Result:
+        """Answers the rows grammar over a table or a file: a page, or all rows where the question has no limit.
+
+        Raises:
+            Problem: whatever keeps the question from being answered.
+        """
+        self.decide(access, action, resource)
+        asked = digest(resource, question.select, question.where, question.order, question.version, action)
+        cursor = None
+        if question.cursor is not None:
+            cursor = self._cursors.open(question.cursor, user=access.principal.name, question=asked)
+        with access.timed("catalog"):
+            relation = self._relation(resource, question.version, cursor)
+        decision = self.decide(access, action, resource, relation)
+        if cursor is not None and cursor.fingerprint != decision.fingerprint:
+            raise OutdatedCursor(
+                "What you may see has changed since the last page.", hint="Start again without a cursor."
+            )
+        with access.timed("rewrite"):
+            rows = resolve(question, relation, decision)
+            if cursor is not None:
+                types = [*(sort.column.type for sort in rows.order), "bigint", "bigint"]
+                last = tuple(from_text(text, type_) for text, type_ in zip(cursor.values, types, strict=True))
+                rows = replace(rows, after=last)
+            key = (relation.resource, relation.uuid, relation.stamp, decision.fingerprint, decision.columns)
+            shape = (*key, shape_of(rows), question.count)
+            prepared = self._prepared.get(shape, lambda: _prepare(rows, decision, question.count))
+            values = {name: value for name, (value, _) in parameters_of(rows).items()}
+        salt = cursor.salt if cursor is not None else secrets.token_bytes(16)
+        bounds = row_filter_bounds(relation, decision) + question_bounds(rows, decision)
+        base = next(iter(prepared.rows.relations))
+        self._record(access, prepared.rows, values, None, [column.name for column in rows.columns])
+        with access.timed("query"):
+            run = Run(prepared.rows, values, {base: bounds}, salt, stream=rows.limit is None)
+            answer = self._engine.execute(run)
+        total = None
+        if prepared.count is not None:
+            with access.timed("count"):
+                where = {name: value for name, value in values.items() if name.startswith("p")}
+                counted = self._engine.execute(
+                    Run(prepared.count, where, {base: row_filter_bounds(relation, decision)}, salt)
+                )
+                total = int(pa.Table.from_batches(list(counted), schema=counted.schema)["total"][0].as_py())
+                counted.close()
+        masked = tuple(column.name for column in rows.columns if column.name in decision.masked)
+        template = Cursor(
+            access.principal.name,
+            asked,
+            relation.stamp,
+            relation.snapshot.id if relation.snapshot else None,
+            decision.fingerprint,
+            salt,
+            (),
+        )
+        names = [column.name for column in rows.columns]
+        return Result(
+            columns=tuple(OutputColumn(column.name, column.type, column.name in masked) for column in rows.columns),
+            schema=answer.schema,
+            batches=iter(answer),
+            relations=(relation,),
+            policy_version=decision.policy_version,
+            row_filtered=decision.row_filtered,
+            masked=masked,
+            etag=self._etag(access, decision.policy_version, (key, asked, question.cursor, rows.limit, question.count)),
+            total=total,
+            close=answer.close,
+            paginate=lambda table: self._page(table, rows, names, template),
+        )
+
+    def query(self, access: Access, question: SqlQuestion) -> Result:
+        """Answers a query in Trino's SQL.
+
+        Raises:
+            Problem: whatever keeps the question from being answered.
+        """
+        with access.timed("parse"):
+            parsed = parse_sql(question.text)
+        relations: dict[RelationKey, GovernedRelation] = {}
+        for table, resource in parsed.tables():
+            self.decide(access, "read", resource)
+            with access.timed("catalog"):
+                relation = self._relation(resource, parsed.version_of(table, question.version), None)
+            decision = self.decide(access, "read", resource, relation)
+            pinned = table_of(relation)
+            parsed.pin(table, pinned)
+            relations[relation_key(pinned)] = GovernedRelation(relation, decision)
+        with access.timed("rewrite"):
+            tree = parsed.qualified(relations)
+            governed = govern(tree, relations)
+        values = parsed.bind(question.parameters)
+        read = [*relations.values()]
+        bounds = {key: row_filter_bounds(governed.relation, governed.decision) for key, governed in relations.items()}
+        self._record(access, governed, values, question.text, [name for item in read for name in item.decision.columns])
+        with access.timed("query"):
+            answer = self._engine.execute(Run(governed, values, bounds, secrets.token_bytes(16), stream=True))
+        versions = {item.decision.policy_version for item in read}
+        masked = tuple(dict.fromkeys(name for item in read for name in item.decision.masked))
+        return Result(
+            columns=parsed.output(answer.schema),
+            schema=answer.schema,
+            batches=iter(answer),
+            relations=tuple(item.relation for item in read),
+            policy_version=max(versions, default=0),
+            row_filtered=any(item.decision.row_filtered for item in read),
+            masked=masked,
+            etag=self._etag(access, max(versions, default=0), (governed.sql, repr(values))),
+            close=answer.close,
+        )
+
+    def _relation(self, resource: Resource, version: Version, cursor: Cursor | None) -> Relation:
+        if cursor is not None:
+            return self._lake.relation(resource, stamp=cursor.stamp)
+        return self._lake.relation(resource, snapshot=version.snapshot, as_of=version.as_of, tag=version.tag)
+
+    def _record(
+        self,
+        access: Access,
+        governed: Governed,
+        values: Mapping[str, Value | None],
+        sql_asked: str | None,
+        columns: list[str],
+    ) -> None:
+        read = list(governed.relations.values())
+        with access.timed("audit"):
+            access.trail.reading(
+                Reading(
+                    action=read[0].decision.action if read else "read",
+                    resources=tuple(str(item.relation.resource) for item in read),
+                    snapshots={
+                        str(item.relation.resource): item.relation.snapshot.id
+                        for item in read
+                        if item.relation.snapshot is not None
+                    },
+                    columns=tuple(dict.fromkeys(columns)),
+                    row_filters={
+                        str(item.relation.resource): tuple(
+                            view.row_filter.sql(dialect="trino")
+                            for view in item.decision.views
+                            if view.row_filter is not None
+                        )
+                        for item in read
+                    },
+                    masks={str(item.relation.resource): item.decision.masked for item in read},
+                    grants=tuple(view.grant_id for item in read for view in item.decision.views),
+                    policy_version=max((item.decision.policy_version for item in read), default=0),
+                    sql_run=governed.sql,
+                    sql_asked=sql_asked,
+                    parameters={name: to_text(value) for name, value in values.items()},
+                )
+            )
+
+    def _page(self, table: pa.Table, rows: Rows, names: list[str], template: Cursor) -> Page:
+        limit = rows.limit
+        if limit is None:
+            return Page(table, None)
+        shown = pa.Table.from_arrays([table.column(place).slice(0, limit) for place in range(len(names))], names=names)
+        if table.num_rows <= limit:
+            return Page(shown, None)
+        last = tuple(to_text(table.column(place)[limit - 1].as_py()) for place in range(len(names), table.num_columns))
+        return Page(shown, self._cursors.seal(replace(template, values=last)))
+
+    def _etag(self, access: Access, policy_version: int, parts: object) -> str:
+        text = repr((access.principal.name, policy_version, parts)).encode(errors="surrogatepass")
+        return hmac.digest(self._keys.etags, text, hashlib.sha256).hex()[:32]
+
+
+def _prepare(rows: Rows, decision: Decision, count: str | None) -> _Prepared:
+    tree = rows_tree(rows)
+    key = relation_key(table_of(rows.relation))
+    relations = {key: GovernedRelation(rows.relation, decision)}
+    counted = govern(count_tree(rows), relations) if count else None
+    return _Prepared(govern(tree, relations, positions=rows.limit is not None), counted)

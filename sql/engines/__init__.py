@@ -1,0 +1,76 @@
+"""Engines: what runs governed SQL. Only this package knows DuckDB and Trino."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from catalog.scan import Bound
+from infra.errors import Gone, Internal, Invalid, Unavailable
+from sql.governed import Governed, RelationKey
+from sql.values import Value
+
+
+class QueryTimeout(Unavailable):
+    code, title = "query-timeout", "The query took too long"
+
+
+class QueryTooLarge(Invalid):
+    code, title = "query-too-large", "The query needs more memory than it may have"
+
+
+class DataUnreadable(Gone):
+    code, title = "data-unreadable", "The data can't be read any more"
+
+
+class QueryFailed(Internal):
+    status = 422
+    code, title = "query-failed", "The query failed on the data"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A governed query with what changes from one run to the next.
+
+    Args:
+        governed: the query.
+        parameters: values of its placeholders.
+        bounds: for each base relation, conditions that every wanted row meets.
+        salt: of this query alone, for query-local hashes.
+        stream: whether the answer may be long: it is then produced while it is read.
+    """
+
+    governed: Governed
+    parameters: Mapping[str, Value | None]
+    bounds: Mapping[RelationKey, Sequence[Bound]]
+    salt: bytes
+    stream: bool = False
+
+
+class Answer(Protocol):
+    """A running query."""
+
+    schema: pa.Schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Yields record batches."""
+
+    def close(self) -> None:
+        """Stops the query, if it still runs, and frees what it holds."""
+
+
+class Engine(Protocol):
+    """Runs governed SQL, and nothing else."""
+
+    def execute(self, run: Run) -> Answer:
+        """Starts a query.
+
+        Raises:
+            QueryTimeout, QueryTooLarge, DataUnreadable, QueryFailed: none of them holds the engine's own text.
+        """
+
+    def close(self) -> None:
+        """Frees everything."""
