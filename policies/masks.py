@@ -102,7 +102,7 @@ def _truncate(unit: str) -> Build:
     return build
 
 
-def _fixed(column: exp.Expression, column_type: str) -> exp.Expression:
+def _fixed(_column: exp.Expression, column_type: str) -> exp.Expression:
     kind = family(column_type)
     if kind == "varbinary":
         return _typed(exp.Literal.string(""), column_type)
@@ -161,7 +161,7 @@ MASKS: Final[dict[str, Mask]] = {
         ),
         Mask(
             "mask-alphanum",
-            "Shows `n` for each digit 0–9 and `x` for any other character, except for `( ) , . - @`, which stay.",
+            "Shows `n` for each digit and `x` for any other character, except for `( ) , . - @`, which stay.",
             ("jane.doe42@example.com", "xxxx.xxxnn@xxxxxxx.xxx"),
             _TEXT,
             30,

@@ -1,4 +1,4 @@
-"""Random views × random questions, through the whole rewrite and DuckDB, against a plain list of rows."""
+"""Random views and random questions, through the whole rewrite and DuckDB, against a plain list of rows."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def decide(relation: Relation, chosen: list[tuple[str | None, str | None, set[st
         View(
             f"g{number}",
             sqlglot.parse_one(text, dialect="trino") if text else None,
-            {"id": None, "email": mask} | {name: None for name in sorted(extra)},
+            {"id": None, "email": mask} | dict.fromkeys(sorted(extra)),
         )
         for number, (text, mask, extra) in enumerate(chosen)
     )
