@@ -113,10 +113,14 @@ def create_grant(
     )
     session.add(grant)
     until = "" if asked.expires_at is None else repr(asked.expires_at.timestamp())
-    session.add_all(
-        CasbinRule(ptype="p", v0=grant.principal, v1=grant.resource, v2=action, v3=grant.effect, v4=until, v5=grant.id)
-        for action in grant.actions
-    )
+    if asked.effect == "allow" or (asked.columns is None and asked.row_filter is None):
+        # A denial of some columns or rows narrows what is shown; only a whole one denies the action.
+        session.add_all(
+            CasbinRule(
+                ptype="p", v0=grant.principal, v1=grant.resource, v2=action, v3=grant.effect, v4=until, v5=grant.id
+            )
+            for action in grant.actions
+        )
     session.flush()
     return grant
 
