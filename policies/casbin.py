@@ -31,7 +31,7 @@ def resource_match(resource: str, pattern: str) -> bool:
 
 
 def action_match(asked: str, ruled: str, effect: str) -> bool:
-    """Whether a rule is about an action: an allowance implies `discover`; a denial reaches all that needs its action."""
+    """Whether a rule is about an action: allowing implies `discover`; a denial reaches all that needs its action."""
     if effect == "allow":
         return asked in {ruled, "discover"}
     return ruled in {asked, "discover", *ACTIONS[asked].needs}

@@ -133,7 +133,7 @@ def parse_sql(text: str) -> Parsed:
         ) from None
     except (RecursionError, SqlglotError):
         raise BadSql("The SQL is nested too deep, or is no SQL.", hint="Flatten it.") from None
-    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query) or not trees[0].selects:
         raise BadSql("One query is taken at a time.", hint="Write one SELECT, without others after it.")
     check_allowed(trees[0])
     return Parsed(trees[0])
