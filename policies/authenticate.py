@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from sqlalchemy import select
 
@@ -12,12 +12,10 @@ from infra.db import Database
 from infra.errors import Unauthenticated
 from infra.keys import Keys
 from infra.schema import Token
+from policies.index import PolicyIndex
 from policies.oidc import OidcIssuer
 from policies.principal import Principal, Scope
 from policies.tokens import scope_of, token_hash, well_formed
-
-if TYPE_CHECKING:
-    from policies.index import PolicyIndex
 
 
 @dataclass(frozen=True, slots=True)
