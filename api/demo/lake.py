@@ -9,9 +9,10 @@ from typing import Final
 import pyarrow as pa
 
 from catalog.lake import Lake
+from catalog.resources import ResourceNotFound
 from pipeline.landing import write_landing, write_reference
 from pipeline.source import Source
-from pipeline.tables import TransactionTables
+from pipeline.tables import CURATED, QUARANTINE, RAW, TransactionTables
 
 DAYS: Final = 30
 DAILY_COMMITS: Final = 7
@@ -46,3 +47,18 @@ def fill(
         tables.write(pa.concat_tables(day.table() for day in commit), now=now)
         tables.tag(f"day-{DAILY_COMMITS - place}")
         progress(place + 1, len(commits))
+
+
+def is_filled(lake: Lake) -> bool:
+    """Whether `fill` was done to its end: its last act is to tag the quarantine."""
+    try:
+        return any("day-0" in snapshot.tags for snapshot in lake.snapshots(QUARANTINE))
+    except ResourceNotFound:
+        return False
+
+
+def start_over(lake: Lake) -> None:
+    """Drops what an interrupted `fill` left behind."""
+    for resource in (RAW, CURATED, QUARANTINE):
+        if lake.iceberg.table_exists(resource.name):
+            lake.iceberg.drop_table(resource.name)

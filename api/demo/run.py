@@ -1,0 +1,183 @@
+"""Runs the demo: makes its lake where there is none, and serves it with live traffic until interrupted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Final, NoReturn
+
+import uvicorn
+
+from api.app import create_app
+from api.demo.examples import FIRST_PAGE
+from api.demo.lake import fill, is_filled, start_over
+from api.demo.people import Credentials, invite
+from api.initialise import initialise
+from api.installation import Installation, open_installation
+from infra.errors import Conflict, Unavailable
+from infra.settings import Settings
+from pipeline.source import Source
+from pipeline.tables import TransactionTables
+from pipeline.trickle import Trickle
+
+HOST: Final = "127.0.0.1"
+_START_LIMIT: Final = 60.0
+
+
+class PortInUse(Conflict):
+    code, title = "port-in-use", "Something else listens on the port"
+
+
+class DemoFolderTaken(Conflict):
+    code, title = "demo-folder-taken", "The folder holds something else"
+
+
+class DemoNotAnswering(Unavailable):
+    code, title = "demo-not-answering", "The demo was started, but it does not answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A demo that answers.
+
+    Args:
+        url: of the API.
+        folder: where its lake and its state are.
+        credentials: how its people get in.
+    """
+
+    url: str
+    folder: Path
+    credentials: Credentials
+
+
+def run(folder: Path, port: int, *, progress: Callable[[int, int], None], announce: Callable[[Demo], None]) -> None:
+    """Makes the demo and serves it until it is interrupted (SIGINT or SIGTERM).
+
+    Args:
+        folder: empty, absent, or another demo's that is then started again with its data.
+        port: to listen on; 0 for any free one.
+        progress: told how much of the lake is made.
+        announce: called once, from another thread, when everything answers.
+
+    Raises:
+        PortInUse, DemoFolderTaken: nothing was made.
+        DemoNotAnswering: it was stopped again.
+    """
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listen(port))
+        settings = _settings(folder, listener.getsockname()[1])
+        initialise(settings)
+        installation = open_installation(settings)
+        stack.callback(installation.close)
+        now = datetime.now(UTC)
+        source = Source()
+        if not is_filled(installation.lake):
+            start_over(installation.lake)
+            fill(installation.lake, TransactionTables(installation.lake), source, now=now, progress=progress)
+        demo = Demo(f"http://{HOST}:{settings.port}", folder, invite(installation, now=now))
+        stack.enter_context(Trickle(source, TransactionTables(installation.lake)))
+        _serve(installation, listener, demo, announce)
+
+
+def _serve(installation: Installation, listener: socket.socket, demo: Demo, announce: Callable[[Demo], None]) -> None:
+    config = uvicorn.Config(
+        create_app(installation), log_level="warning", access_log=False, server_header=False, lifespan="on"
+    )
+    server = uvicorn.Server(config)
+    failures: list[DemoNotAnswering] = []
+
+    def greet() -> None:
+        try:
+            _await_first_page(demo, listener.getsockname()[1])
+            announce(demo)
+        except DemoNotAnswering as failure:
+            failures.append(failure)
+            server.should_exit = True
+
+    def leave(_signal: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    # uvicorn raises the signal again when it has stopped: that has to end in our clean-up, not kill the process.
+    previous = signal.signal(signal.SIGTERM, leave)
+    greeter = threading.Thread(target=greet, name="greeter", daemon=True)
+    greeter.start()
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if failures:
+        raise failures[0]
+
+
+def _await_first_page(demo: Demo, port: int) -> None:
+    """Returns once the server says that it is ready and alice has read a page. Raises DemoNotAnswering."""
+    deadline = time.monotonic() + _START_LIMIT
+    token = demo.credentials.tokens[FIRST_PAGE.user]
+    while time.monotonic() < deadline:
+        try:
+            if _get(port, "/readyz", token)[0] == 200:
+                status, body = _get(port, FIRST_PAGE.path, token)
+                if status == FIRST_PAGE.status and json.loads(body)["data"]:
+                    return
+                break
+        except OSError:  # not listening yet
+            pass
+        time.sleep(0.05)
+    raise DemoNotAnswering(
+        "The server did not become ready, or gave no first page.", hint="Run sluice doctor, or try another folder."
+    )
+
+
+def _get(port: int, path: str, token: str) -> tuple[int, bytes]:
+    connection = HTTPConnection(HOST, port, timeout=_START_LIMIT)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def _listen(port: int) -> socket.socket:
+    """Takes the port before anything is made; uvicorn starts to listen on it when all is there."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        raise PortInUse(
+            f"Port {port} can't be listened on: {error.strerror}.",
+            hint="Choose another one with --port, or a free one with --port 0.",
+        ) from error
+    return listener
+
+
+def _settings(folder: Path, port: int) -> Settings:
+    """The demo's own settings: those of a real installation in the environment must not reach its state."""
+    state, lake = folder / "state", folder / "lake"
+    if folder.is_dir() and not (state / "secret").exists() and any(folder.iterdir()):
+        raise DemoFolderTaken(
+            "The folder is not empty, and what it holds is no demo.", hint="Choose an empty folder with --dir."
+        )
+    return Settings(
+        state_dir=state,
+        lake_dir=lake,
+        database_url=None,
+        secret_file=None,
+        catalog_uri=None,
+        host=HOST,
+        port=port,
+    )
