@@ -20,6 +20,7 @@ from infra.errors import Forbidden, Invalid, NotFound
 from infra.keys import Keys
 from infra.schema import Token
 from policies.actions import ACTIONS
+from policies.patterns import parse_pattern
 from policies.people import get_user
 from policies.principal import Principal, Scope
 from policies.roles import ADMIN
@@ -88,6 +89,7 @@ def issue(
     Raises:
         UserNotFound: there is no such user.
         BadScope: the scope names an unknown action, or nothing at all.
+        BadPattern: one of its resources is no pattern.
     """
     get_user(session, user)
     _check(scope)
@@ -135,7 +137,7 @@ def issue_for(
 
     Raises:
         TokenTooBroad: it is somebody else's, or would give more or last longer than the caller's token.
-        UserNotFound, BadScope: as for `issue`.
+        UserNotFound, BadScope, BadPattern: as for `issue`.
     """
     if user != by.name and ADMIN not in by.roles:
         raise TokenTooBroad("A token for somebody else needs the role admin.", hint="Ask an administrator.")
@@ -215,15 +217,21 @@ def _check(scope: Scope | None) -> None:
             f"There is no action {clip(unknown[0])}." if unknown else "A scope of nothing allows nothing.",
             hint=f"Give some of these as actions: {', '.join(ACTIONS)}; or leave them out for all.",
         )
+    for pattern in scope.resources or ():
+        parse_pattern(pattern)
 
 
 def _within(asked: Scope | None, own: Scope | None) -> bool:
-    """Whether a scope asks for no more than another gives; patterns have to be the very same ones."""
+    """Whether a scope asks for no more than another gives."""
     if asked is None or own is None:
         return True
     actions = own.actions is None or (asked.actions is not None and asked.actions <= own.actions)
-    resources = own.resources is None or (asked.resources is not None and set(asked.resources) <= set(own.resources))
-    return actions and resources
+    if own.resources is None or not actions:
+        return actions
+    patterns = [parse_pattern(pattern) for pattern in own.resources]
+    return asked.resources is not None and all(
+        any(pattern.covers(parse_pattern(wanted)) for pattern in patterns) for wanted in asked.resources
+    )
 
 
 def _random(length: int) -> str:
