@@ -305,7 +305,7 @@ def _interrupted() -> Interrupted:
 
 def _document(problem: Problem) -> dict[str, Any]:
     return {
-        "type": f"/problems/{problem.code}",
+        "type": f"/docs/problems/{problem.code}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
