@@ -11,7 +11,7 @@ from sqlglot import exp
 from catalog.relations import Column
 from catalog.types import family
 
-Build = Callable[[exp.Expression, str], exp.Expression]
+Build = Callable[[exp.Expr, str], exp.Expr]
 
 _TEXT: Final = frozenset({"varchar"})
 _DATES: Final = frozenset({"date", "timestamp", "timestamp with time zone"})
@@ -62,26 +62,26 @@ class Mask:
         return self.types is None or family(column.type) in self.types
 
 
-def _typed(value: exp.Expression, column_type: str) -> exp.Expression:
+def _typed(value: exp.Expr, column_type: str) -> exp.Expr:
     return exp.cast(value, exp.DataType.build(column_type, dialect="trino"))
 
 
-def _alphanum(column: exp.Expression, _type: str = "varchar") -> exp.Expression:
+def _alphanum(column: exp.Expr, _type: str = "varchar") -> exp.Expr:
     covered = _replace(column, r"[^0-9(),.@-]", "x")
     return _replace(covered, "[0-9]", "n")
 
 
-def _replace(text: exp.Expression, pattern: str, replacement: str) -> exp.Expression:
+def _replace(text: exp.Expr, pattern: str, replacement: str) -> exp.Expr:
     return exp.RegexpReplace(
         this=text, expression=exp.Literal.string(pattern), replacement=exp.Literal.string(replacement)
     )
 
 
-def _first_4(column: exp.Expression, _type: str) -> exp.Expression:
+def _first_4(column: exp.Expr, _type: str) -> exp.Expr:
     return exp.DPipe(this=_part(column, 1, 4), expression=_alphanum(_part(column, 5)), safe=True)
 
 
-def _last_4(column: exp.Expression, _type: str) -> exp.Expression:
+def _last_4(column: exp.Expr, _type: str) -> exp.Expr:
     # Never from a negative start: a shorter text would come out empty, in one engine and not in the other.
     hidden = exp.func("GREATEST", exp.Length(this=column.copy()) - 4, exp.Literal.number(0))
     covered = exp.Substring(this=column.copy(), start=exp.Literal.number(1), length=hidden)
@@ -89,20 +89,20 @@ def _last_4(column: exp.Expression, _type: str) -> exp.Expression:
     return exp.DPipe(this=_alphanum(covered), expression=shown, safe=True)
 
 
-def _part(column: exp.Expression, start: int, length: int | None = None) -> exp.Expression:
+def _part(column: exp.Expr, start: int, length: int | None = None) -> exp.Expr:
     wanted = None if length is None else exp.Literal.number(length)
     return exp.Substring(this=column.copy(), start=exp.Literal.number(start), length=wanted)
 
 
 def _truncate(unit: str) -> Build:
-    def build(column: exp.Expression, column_type: str) -> exp.Expression:
+    def build(column: exp.Expr, column_type: str) -> exp.Expr:
         node = exp.DateTrunc if column_type == "date" else exp.TimestampTrunc
         return _typed(node(this=column, unit=exp.Literal.string(unit)), column_type)
 
     return build
 
 
-def _fixed(_column: exp.Expression, column_type: str) -> exp.Expression:
+def _fixed(_column: exp.Expr, column_type: str) -> exp.Expr:
     kind = family(column_type)
     if kind == "varbinary":
         return _typed(exp.Literal.string(""), column_type)
@@ -112,13 +112,13 @@ def _fixed(_column: exp.Expression, column_type: str) -> exp.Expression:
     return _typed(exp.Literal.string(value), column_type)
 
 
-def _null(_column: exp.Expression, column_type: str) -> exp.Expression:
+def _null(_column: exp.Expr, column_type: str) -> exp.Expr:
     return _typed(exp.Null(), column_type)
 
 
 def _hash(reach: str) -> Build:
     # The engine puts its keyed hash in here, so that the key stands in no SQL text.
-    def build(column: exp.Expression, _type: str) -> exp.Expression:
+    def build(column: exp.Expr, _type: str) -> exp.Expr:
         return exp.Anonymous(this="sluice_keyed_hash", expressions=[column, exp.Literal.string(reach)])
 
     return build
@@ -138,7 +138,7 @@ MASKS: Final[dict[str, Mask]] = {
         Mask(
             "show-first-4",
             "Shows the first 4 characters and masks the others as `mask-alphanum` does; shorter values are shown.",
-            ("jane.doe42@example.com", "janexxxxnn@xxxxxxx.xxx"),
+            ("jane.doe42@example.com", "jane.xxxnn@xxxxxxx.xxx"),
             _TEXT,
             11,
             _first_4,
