@@ -111,7 +111,6 @@ def test_no_rows_is_a_whole_document_too(key: str):
         (pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int32())), [{"k": 1}, None]),
         (pa.array([[(7, "v")]], pa.map_(pa.int32(), pa.string())), [[{"key": 7, "value": "v"}]]),
     ],
-    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
 )
 def test_every_type_has_one_way_to_be_json(array: pa.Array, expected: list[object]):
     values = json_column(array)

@@ -1,0 +1,92 @@
+"""The HTTP application: what stands in front of what, and every route."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CollectorRegistry
+
+from api.installation import Installation
+from api.middleware import Gate
+from api.openapi import describe
+from api.parameters import known_parameters
+from api.problems import add_handlers
+from api.routes import (
+    accesses,
+    audit,
+    export,
+    files,
+    grants,
+    health,
+    lineage,
+    login,
+    metrics,
+    operations,
+    problem_pages,
+    resources,
+    roles,
+    rows,
+    snapshots,
+    tables,
+    tokens,
+    users,
+)
+from infra.observe import Metrics, subscribe
+
+# The routes whose parameters are all declared; others are refused before the handler runs.
+_DECLARED = (
+    login,
+    tokens,
+    users,
+    roles,
+    grants,
+    resources,
+    tables,
+    snapshots,
+    lineage,
+    accesses,
+    audit,
+    operations,
+    health,
+    problem_pages,
+)
+# Those that take a column, or a metric's parameter, as a parameter, and check the names themselves.
+_OPEN_ENDED = (rows, files, export, metrics)
+
+
+def create_app(installation: Installation) -> FastAPI:
+    """The application over an installation, which its caller closes after it.
+
+    Args:
+        installation: what answers.
+    """
+    registry = CollectorRegistry()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        unsubscribe = subscribe(Metrics(registry))
+        yield
+        unsubscribe()
+
+    app: FastAPI = FastAPIOffline(
+        redoc_url=None,
+        title="Sluice",
+        version="1",
+        summary="A governed door to a data lake.",
+        lifespan=lifespan,
+        swagger_ui_parameters={"displayRequestDuration": True},
+    )
+    app.state.installation, app.state.metrics = installation, registry
+    for module in _OPEN_ENDED:
+        app.include_router(module.router)
+    declared = APIRouter(dependencies=[Depends(known_parameters)])
+    for module in _DECLARED:
+        declared.include_router(module.router)
+    app.include_router(declared)
+    add_handlers(app)
+    app.add_middleware(Gate, installation=installation)
+    describe(app)
+    return app

@@ -1,0 +1,112 @@
+"""The one place where Sluice is put together, for the HTTP server and for the command line alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from catalog.lake import Lake
+from infra.db import Database
+from infra.keys import Keys, load_or_create
+from infra.migrate import migrate
+from infra.operations import Operations
+from infra.settings import Settings
+from policies.audit.index import AuditIndex
+from policies.audit.log import AuditLog
+from policies.authenticate import Authenticator
+from policies.login import Login
+from policies.oidc import OidcIssuer
+from policies.store import PolicyStore
+from sql.access import Trail
+from sql.door import Door
+from sql.engines import Engine
+from sql.engines.duckdb import DuckDb
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Everything that answers requests, wired once. Close it to flush the audit and stop the threads.
+
+    Args:
+        settings: what it was made from.
+        db, keys, lake: state, secrets and data.
+        policies, authenticator, login: who is who, and may do what.
+        audit, accesses: the log of every request, and its index.
+        engine, door: what runs queries, and the one way to it.
+        operations: long work.
+    """
+
+    settings: Settings
+    db: Database
+    keys: Keys
+    lake: Lake
+    policies: PolicyStore
+    authenticator: Authenticator
+    login: Login
+    audit: AuditLog
+    accesses: AuditIndex
+    engine: Engine
+    door: Door
+    operations: Operations
+    _stack: ExitStack
+
+    @contextmanager
+    def changing(self, trail: Trail) -> Iterator[Session]:
+        """One unit of work that is recorded before it begins.
+
+        Raises:
+            AuditUnavailable: it can't be recorded, so nothing is changed.
+        """
+        trail.changing()
+        with self.db.writing() as session:
+            yield session
+
+    def close(self) -> None:
+        """Stops everything, in the reverse of the order in which it was started."""
+        self._stack.close()
+
+
+def open_installation(settings: Settings) -> Installation:
+    """Opens what the settings name; the database is brought up to date.
+
+    Raises:
+        AuditUnavailable: the audit can't be written, so nothing may be answered.
+    """
+    with ExitStack() as stack:
+        keys = load_or_create(settings.secret)
+        db = Database(settings.database)
+        stack.callback(db.close)
+        migrate(db)
+        settings.lake_dir.mkdir(parents=True, exist_ok=True)
+        lake = Lake(settings)
+        stack.callback(lake.close)
+        audit = AuditLog(settings, keys)
+        audit.start()  # before its index: recovery after a crash moves the log's head
+        accesses = AuditIndex(settings, keys, db)
+        accesses.start()
+        stack.callback(accesses.close)
+        stack.callback(audit.close)
+        engine = DuckDb(settings, lake, keys)
+        stack.callback(engine.close)
+        policies = PolicyStore(db)
+        operations = Operations(db)
+        stack.callback(operations.close)
+        return Installation(
+            settings=settings,
+            db=db,
+            keys=keys,
+            lake=lake,
+            policies=policies,
+            authenticator=Authenticator(db, keys, OidcIssuer.of(settings)),
+            login=Login(db, keys, timedelta(seconds=settings.token_ttl)),
+            audit=audit,
+            accesses=accesses,
+            engine=engine,
+            door=Door(lake, policies, engine, keys),
+            operations=operations,
+            _stack=stack.pop_all(),
+        )
