@@ -94,6 +94,7 @@ def test_the_header_declares_what_the_query_uses(name: str, curated: pa.Table) -
     asked = ask(name, {}, NOW)
     tree = sqlglot.parse_one(metric.sql, dialect="trino")
     assert {placeholder.this for placeholder in tree.find_all(exp.Placeholder)} == set(asked.question.parameters)
+    assert isinstance(tree, exp.Query)
     assert tree.named_selects == list(metric.columns)
     assert all(parameter.type in {"integer", "duration"} for parameter in metric.parameters.values())
     assert {table.sql() for table in tree.find_all(exp.Table) if table.catalog} == {"lake.curated.transactions"}
