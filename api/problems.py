@@ -23,6 +23,7 @@ from infra.errors import (
     Problem,
     UnsupportedMedia,
 )
+from infra.observe import Failed, observe
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 20
@@ -68,6 +69,9 @@ def add_handlers(app: FastAPI) -> None:
 
     async def on_problem(request: Request, problem: Exception) -> Response:
         assert isinstance(problem, Problem)  # noqa: S101 - registered for it
+        if isinstance(problem, Internal):  # the caller is not told why: whoever runs the server has to be
+            access = request.scope["state"]["access"]
+            observe(Failed(where=problem.code, error=problem.__cause__ or problem, request_id=access.request_id))
         return problem_response(problem, request.scope)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
