@@ -13,6 +13,7 @@ from pyiceberg.table import Table
 
 from catalog.lake import Lake
 from catalog.resources import Resource
+from pipeline.compact import compact
 from pipeline.curate import QUARANTINE_SCHEMA, Curated, curate
 from pipeline.transactions import KEY, SCHEMA
 
@@ -31,7 +32,8 @@ _PROPERTIES: Final = {
     "commit.manifest.min-count-to-merge": "20",
 }
 _COMMIT_ATTEMPTS: Final = 5
-_COMMITS_BETWEEN_EXPIRIES: Final = 100
+_COMMITS_BETWEEN_TIDYINGS: Final = 50
+_SMALL_FILE_ROWS: Final = 500
 _logger = logging.getLogger(__name__)
 
 
@@ -77,9 +79,19 @@ class TransactionTables:
         self._append(QUARANTINE, curated.quarantine)
         self._known.update(curated.accepted[KEY].to_pylist())
         self._commits += 1
-        if self._commits % _COMMITS_BETWEEN_EXPIRIES == 0:
-            self._expire(now - self._kept_for)
+        if self._commits % _COMMITS_BETWEEN_TIDYINGS == 0:
+            self.tidy(now)
         return curated
+
+    def tidy(self, now: datetime) -> None:
+        """Makes one file of the small ones, and lets go of old versions without a tag. Writing calls it by itself."""
+        for table in self._tables.values():
+            table.refresh()
+            try:
+                compact(table, smaller_than=_SMALL_FILE_ROWS)
+                table.maintenance.expire_snapshots().older_than(now - self._kept_for).commit()
+            except CommitFailedException:
+                _logger.info("%s is tidied up later: somebody else changed it", table.name()[-1])
 
     def tag(self, name: str) -> None:
         """Names the present version of each table."""
@@ -101,11 +113,3 @@ class TransactionTables:
                     raise
             else:
                 return
-
-    def _expire(self, before: datetime) -> None:
-        for table in self._tables.values():
-            table.refresh()
-            try:
-                table.maintenance.expire_snapshots().older_than(before).commit()
-            except CommitFailedException:
-                _logger.info("versions of %s are expired later: somebody else changed it", table.name()[-1])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from api.demo.lake import LANDED_DAYS, fill
 from catalog.lake import Lake
 from infra.settings import Settings
+from pipeline.compact import COMPACTION
 from pipeline.landing import write_landing, write_reference
 from pipeline.source import Source
 from pipeline.tables import CURATED, QUARANTINE, RAW, TransactionTables
@@ -67,6 +69,30 @@ def test_a_second_writer_knows_what_the_first_accepted(lake: Lake) -> None:
     TransactionTables(lake).write(batch, now=NOW)
     again = TransactionTables(lake).write(batch, now=NOW)
     assert (again.accepted.num_rows, again.quarantine.num_rows) == (0, 8)
+
+
+def test_tidying_up_keeps_every_row_and_every_tagged_version(lake: Lake) -> None:
+    tables = TransactionTables(lake, kept_for=timedelta())
+    source = Source(corrupted=0.3)
+    for second in range(12):
+        moment = NOW + timedelta(seconds=second)
+        tables.write(source.live(moment, moment, 4).table(), now=NOW)
+        if second == 5:
+            tables.tag("kept")
+
+    def stored(tag: str | None = None) -> list[str]:
+        plan = lake.plan(lake.relation(RAW, tag=tag))
+        return sorted(map(repr, pa.concat_tables(pq.read_table(file.path) for file in plan.files).to_pylist()))
+
+    before, tagged = stored(), stored("kept")
+    assert (len(before), len(tagged)) == (48, 24)
+    tables.tidy(datetime.now(UTC))
+    assert stored() == before
+    assert stored("kept") == tagged
+    assert len(lake.plan(lake.relation(RAW)).files) == 1
+    assert lake.relation(RAW).row_count == 48
+    assert [snapshot.tags for snapshot in lake.snapshots(RAW)] == [(), ("kept",)]
+    assert lake.snapshots(RAW)[0].summary[COMPACTION] == "true"
 
 
 def test_a_tag_by_another_client_does_not_stop_the_writer(lake: Lake) -> None:

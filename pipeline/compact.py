@@ -1,0 +1,44 @@
+"""Many small files become one: every commit of live traffic leaves a file, and each file costs every reader time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import _dataframe_to_data_files
+from pyiceberg.table import Table
+
+# In the summary of the snapshot, for those who follow snapshots: it has the same rows as the one before.
+COMPACTION: Final = "sluice.compaction"
+
+
+def compact(table: Table, *, smaller_than: int) -> int:
+    """Writes the rows of small data files into one file, in one commit that changes no row.
+
+    The old files stay for the versions that were written with them. PyIceberg has no call for this, nor Iceberg's
+    operation `replace`: the snapshot says `overwrite`, and bears the property `COMPACTION`.
+
+    Args:
+        table: unpartitioned, without delete files, with files that were all written with its present schema.
+        smaller_than: files with fewer rows are small.
+
+    Returns:
+        How many files became one; 0 where there was nothing to do.
+
+    Raises:
+        CommitFailedException: somebody else changed the table at the same moment.
+    """
+    small = [task.file for task in table.scan().plan_files() if task.file.record_count < smaller_than]
+    if len(small) < 2:
+        return 0
+    rows = pa.concat_tables(pq.read_table(table.io.new_input(file.file_path).open()) for file in small)
+    with (
+        table.transaction() as transaction,
+        transaction.update_snapshot(snapshot_properties={COMPACTION: "true"}).overwrite() as overwrite,
+    ):
+        for file in small:
+            overwrite.delete_data_file(file)
+        for file in _dataframe_to_data_files(table_metadata=table.metadata, df=rows, io=table.io):
+            overwrite.append_data_file(file)
+    return len(small)
