@@ -1,24 +1,21 @@
-"""The decision: deny by default, deny wins, and what is shown is the union of what each grant shows."""
+"""Decides: one question in, one decision out. No rule, no access; a denial wins; time counts when it is asked."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from sqlglot import exp
 
-from catalog.relations import Column, Relation
+from catalog.relations import Relation
 from catalog.resources import Resource
-from policies.actions import ACTIONS
 from policies.decision import Decision, Reason, View
-from policies.index import PolicyIndex, Rule
+from policies.index import KnownUser, PolicyIndex, Remembered, Rule
 from policies.patterns import parse_pattern
-from policies.principal import Principal
-from policies.row_filters import bind_row_filter, columns_of
-
-_MOST_KEPT: Final = 10_000
+from policies.principal import Principal, Scope
+from policies.views import hidden_columns, hidden_rows, view_of
 
 
 def decide(
@@ -30,151 +27,125 @@ def decide(
     *,
     now: datetime,
 ) -> Decision:
-    """What one principal may do with one resource.
+    """What a principal may do with a resource.
 
     Args:
-        index: the policy.
-        principal: who asks.
+        index: the policy in force.
+        principal: who asks. Roles and attributes are taken from the index: they may have changed since.
         action: a key of `ACTIONS`.
-        resource: of what.
-        relation: the version of it that is read, where rows are shown: the decision then has views.
-        now: expired rules are none.
+        resource: what it is about.
+        relation: the version that is to be read, where the action shows rows or columns: then the decision has views.
+        now: when; rules that have expired by then count for nothing.
+
+    Returns:
+        The decision. Its trees are shared: copy them before changing them.
     """
-    rules = [
-        rule for rule in index.rules(principal.subjects, resource) if rule.expires_at is None or rule.expires_at > now
-    ]
-    columns = None if relation is None else (relation.uuid, relation.columns)
-    question = (principal.name, principal.scope, action, resource, columns, tuple(rule.id for rule in rules))
-    kept = index.decisions.get(question)
-    if not isinstance(kept, Decision):
-        kept = _decide(index.version, principal, action, resource, relation=relation, rules=rules)
-        if len(index.decisions) >= _MOST_KEPT:
-            index.decisions.clear()
-        index.decisions[question] = kept
-    return kept
+    user = index.user(principal.name)
+    scope = principal.scope
+    if user is None or user.disabled or (scope is not None and not _about(scope, resource)):
+        return Decision(action, resource, principal.subject, False, False, index.version)
+    decision = _remembered(index, user, action, resource, relation=relation, now=now)
+    if decision.allowed and scope is not None and not _for(scope, action):
+        return replace(decision, allowed=False, views=(), hidden_rows=(), reasons=(), fingerprint="")
+    return decision
+
+
+def _about(scope: Scope, resource: Resource) -> bool:
+    return scope.resources is None or any(parse_pattern(text).matches(resource) for text in scope.resources)
+
+
+def _for(scope: Scope, action: str) -> bool:
+    """Whether a token may be used for an action. Whatever it may be used for, it may also discover."""
+    return scope.actions is None or action in scope.actions or (action == "discover" and bool(scope.actions))
+
+
+def _remembered(
+    index: PolicyIndex, user: KnownUser, action: str, resource: Resource, *, relation: Relation | None, now: datetime
+) -> Decision:
+    known = index.remembered(user.name, action, resource, relation)
+    if known is not None and known.since <= now and (known.until is None or now < known.until):
+        return known.decision
+    rules = index.rules_for(user, resource)
+    in_force = [rule for rule in rules if rule.in_force(now)]
+    decision = _decide(index, user, action, resource, relation=relation, rules=in_force)
+    ends = [rule.expires_at for rule in in_force if rule.expires_at is not None]
+    index.remember(user.name, action, resource, Remembered(relation, now, min(ends, default=None), decision))
+    return decision
 
 
 def _decide(
-    version: int,
-    principal: Principal,
+    index: PolicyIndex,
+    user: KnownUser,
     action: str,
     resource: Resource,
     *,
     relation: Relation | None,
     rules: Sequence[Rule],
 ) -> Decision:
-    denied = {"discover", action, *ACTIONS[action].needs}
-    scoped = _in_scope(principal, action, resource)
-    whole_denials = [rule for rule in rules if not rule.allow and rule.columns is None and rule.row_filter is None]
-    allowing = [rule for rule in rules if rule.allow and (action in rule.actions or action == "discover")]
-    partial = [rule for rule in rules if not rule.allow and rule not in whole_denials and rule.actions & denied]
-    stopping = [rule for rule in whole_denials if rule.actions & denied]
-    known = (
-        _in_scope(principal, None, resource)
-        and any(rule.allow for rule in rules)
-        and not any("discover" in rule.actions for rule in whole_denials)
-    )
-    allowed = known and scoped and bool(allowing) and not stopping
+    concerned = [rule for rule in rules if action in rule.concerns]
+    allowing = [rule for rule in concerned if rule.allow]
+    restricting = [rule for rule in concerned if not rule.allow and not rule.denies]
+    known = any(rule.allow for rule in rules) and not any(rule.denies and "discover" in rule.concerns for rule in rules)
+    allowed = bool(allowing) and not any(rule.denies for rule in concerned)
     views: tuple[View, ...] = ()
     hidden: tuple[exp.Expr, ...] = ()
     if allowed and relation is not None:
-        hidden_columns = {
-            column.name
-            for rule in partial
-            if rule.columns is not None
-            for column in _named(rule.columns, rule, relation)
-        }
-        views = tuple(_view(rule, relation, principal, hidden_columns) for rule in allowing)
-        hidden = tuple(_filter(rule, relation, principal) for rule in partial if rule.row_filter is not None)
+        views, hidden = _shown(index, user, relation, allowing, restricting)
     return Decision(
         action=action,
         resource=resource,
-        principal=principal.subject,
+        principal=f"user:{user.name}",
         allowed=allowed,
         known=known,
-        policy_version=version,
+        policy_version=index.version,
         views=views,
         hidden_rows=hidden,
-        reasons=tuple(_reason(rule) for rule in (*allowing, *stopping, *partial)),
-        fingerprint=_fingerprint(relation, views, hidden),
+        reasons=tuple(_reason(rule) for rule in concerned),
+        fingerprint=_fingerprint(relation, views, hidden) if allowed and relation is not None else "",
     )
 
 
-def _in_scope(principal: Principal, action: str | None, resource: Resource) -> bool:
-    scope = principal.scope
-    if scope is None:
-        return True
-    if action is not None and action != "discover" and scope.actions is not None and action not in scope.actions:
-        return False
-    return scope.resources is None or any(parse_pattern(text).matches(resource) for text in scope.resources)
+def _shown(
+    index: PolicyIndex, user: KnownUser, relation: Relation, allowing: Sequence[Rule], restricting: Sequence[Rule]
+) -> tuple[tuple[View, ...], tuple[exp.Expr, ...]]:
+    def view(rule: Rule) -> View:
+        return index.view(rule, user.name, relation, lambda: view_of(rule, user, relation))
 
-
-def _view(rule: Rule, relation: Relation, principal: Principal, hidden: set[str]) -> View:
-    shown = relation.columns if rule.columns is None else _named(rule.columns, rule, relation)
-    masks = {column.name: mask for name, mask in rule.masks.items() for column in _masked(name, rule, relation)}
-    return View(
-        grant_id=rule.id,
-        row_filter=None if rule.row_filter is None else _filter(rule, relation, principal),
-        columns={column.name: masks.get(column.name) for column in shown if column.name not in hidden},
-    )
-
-
-def _filter(rule: Rule, relation: Relation, principal: Principal) -> exp.Expr:
-    """A rule's row filter over the relation. A denial that can't be asked of it hides every row, an allowance none."""
-    if rule.row_filter is None:
-        return exp.true()
-    bound = _bound(rule, relation)
-    columns = {
-        name: column
-        for name in columns_of(rule.row_filter)
-        if (column := _by_id(bound[name], relation) if name in bound else relation.column(name)) is not None
-    }
-    if len(columns) < len(columns_of(rule.row_filter)):
-        return exp.false() if rule.allow else exp.true()
-    return bind_row_filter(rule.row_filter, columns, principal)
-
-
-def _bound(rule: Rule, relation: Relation) -> dict[str, int]:
-    return dict(rule.bindings.get(relation.uuid, {}))
-
-
-def _by_id(field_id: int, relation: Relation) -> Column | None:
-    return next((column for column in relation.columns if column.field_id == field_id), None)
-
-
-def _named(names: frozenset[str], rule: Rule, relation: Relation) -> tuple[Column, ...]:
-    """The columns that a list of names means: by field id where the grant is bound to the table."""
-    bound = _bound(rule, relation)
-    ids = {bound[name] for name in names if name in bound}
-    return tuple(
-        column
-        for column in relation.columns
-        if (column.field_id in ids if bound else column.name in names) or (not rule.allow and column.name in names)
-    )
-
-
-def _masked(name: str, rule: Rule, relation: Relation) -> tuple[Column, ...]:
-    """The columns that a mask is on: by field id, and whatever bears the name (or, where nothing is bound, bore it)."""
-    bound = _bound(rule, relation)
-    return tuple(
-        column
-        for column in relation.columns
-        if column.field_id == bound.get(name)
-        or column.name == name
-        or (name not in bound and name in relation.former_names.get(column.field_id, frozenset()))
-    )
+    views = [view(rule) for rule in allowing]
+    taken = frozenset[str]().union(*(hidden_columns(rule, relation) for rule in restricting))
+    if taken:
+        views = [
+            View(
+                view.grant_id, view.row_filter, {name: mask for name, mask in view.columns.items() if name not in taken}
+            )
+            for view in views
+        ]
+    filters = (hidden_rows(rule, user, relation) for rule in restricting)
+    return tuple(views), tuple(condition for condition in filters if condition is not None)
 
 
 def _reason(rule: Rule) -> Reason:
-    return Reason(rule.id, rule.principal, str(rule.pattern), "allow" if rule.allow else "deny")
+    parts = ["allows" if rule.allow else "denies"]
+    if rule.columns is not None:
+        parts.append(f"the columns {', '.join(rule.columns)}")
+    if rule.row_filter is not None:
+        parts.append(f"the rows where {rule.row_filter}")
+    if rule.masks:
+        parts.append("with " + ", ".join(f"{name} as {mask}" for name, mask in rule.masks.items()))
+    note = " ".join(parts) if len(parts) > 1 else f"{parts[0]} it"
+    return Reason(rule.id, rule.principal, str(rule.pattern), "allow" if rule.allow else "deny", note)
 
 
-def _fingerprint(relation: Relation | None, views: Sequence[View], hidden: Sequence[exp.Expr]) -> str:
-    if relation is None:
-        return ""
-    parts = [
-        [(column.field_id, column.name, column.type) for column in relation.columns],
-        [(view.row_filter.sql() if view.row_filter else None, sorted(view.columns.items())) for view in views],
-        [condition.sql() for condition in hidden],
-    ]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+def _fingerprint(relation: Relation, views: Sequence[View], hidden: Sequence[exp.Expr]) -> str:
+    """Equal only where the same is shown in the same way; neither order nor the grants' ids count."""
+    types = {column.name: column.type for column in relation.columns}
+    parts = sorted(
+        f"{_sql(view.row_filter)}\n{[(name, types[name], mask) for name, mask in view.columns.items()]}"
+        for view in views
+    )
+    written = "\0".join([*parts, "\1", *sorted(_sql(condition) for condition in hidden)])
+    return hashlib.sha256(written.encode()).hexdigest()
+
+
+def _sql(condition: exp.Expr | None) -> str:
+    return "" if condition is None else condition.sql(dialect="trino", identify=True)

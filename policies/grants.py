@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -16,13 +18,15 @@ from catalog.resources import Resource, clip
 from infra.errors import Forbidden, Invalid, NotFound, Problem
 from infra.schema import CasbinRule, Grant, Role, User
 from policies.actions import ACTIONS
-from policies.index import PolicyIndex, Rule
+from policies.index import PolicyIndex, Rule, build_index
 from policies.masks import MASKS
 from policies.patterns import Pattern, parse_pattern
 from policies.principal import Principal
 from policies.roles import ADMIN
-from policies.row_filters import columns_of, parse_row_filter
+from policies.row_filters import bind_row_filter, parse_row_filter
 from policies.version import bump
+
+_FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class BadGrant(Invalid):
@@ -82,20 +86,16 @@ def create_grant(
         now: when.
 
     Raises:
+        DelegationRefused: the granter does not hold it. Told first, so that it tells nothing about what there is.
         BadPattern, BadGrant, RowFilterRefused, MaskRefused: it doesn't fit; nothing is changed.
-        DelegationRefused: the granter does not hold it.
     """
-    bump(session)
+    index = _just_before(session, index)
     pattern = parse_pattern(asked.resource)
+    check_delegation(index, granter, pattern, asked, now)
     _check_words(session, asked, pattern, now)
-    _check_delegation(index, granter, pattern, asked, now)
-    relations = _relations(lake, pattern)
-    bindings = {relation.uuid: _check_columns(asked, relation) for relation in relations if relation.uuid}
-    for relation in relations:
-        if not relation.uuid:
-            _check_columns(asked, relation)
-    if asked.row_filter is not None and not relations:
-        parse_row_filter(asked.row_filter, None)
+    named = asked.columns is not None or asked.row_filter is not None or bool(asked.masks)
+    relations = _relations(lake, pattern) if named else []
+    _check_names(asked, pattern, relations)
     grant = Grant(
         id=secrets.token_hex(12),
         principal=asked.principal,
@@ -105,12 +105,13 @@ def create_grant(
         columns=None if asked.columns is None else list(asked.columns),
         row_filter=asked.row_filter,
         masks=dict(asked.masks),
-        bindings=bindings,
+        bindings={relation.uuid: _check_columns(asked, relation) for relation in relations},
         expires_at=asked.expires_at,
         reason=asked.reason,
         granted_by=granter.subject,
         created_at=now,
     )
+    grant.bindings.pop("", None)  # files have no field ids
     session.add(grant)
     until = "" if asked.expires_at is None else repr(asked.expires_at.timestamp())
     if asked.effect == "allow" or (asked.columns is None and asked.row_filter is None):
@@ -126,23 +127,41 @@ def create_grant(
 
 
 def revoke_grant(session: Session, index: PolicyIndex, revoker: Principal, grant_id: str, *, now: datetime) -> Grant:
-    """Takes a grant away: by who gave it, by whoever may grant on all of its resource, or by an administrator.
+    """Takes a grant away: by who gave it, by whoever could give it, or by an administrator.
 
     Raises:
         GrantNotFound: there is none, or it is not the revoker's to take away: the same answer.
     """
-    bump(session)
+    index = _just_before(session, index)
     grant = session.get(Grant, grant_id)
-    if grant is None or not (
-        ADMIN in revoker.roles
-        or grant.granted_by == revoker.subject
-        or _holds(index, revoker, "grant", parse_pattern(grant.resource), now)
-    ):
+    if grant is None or not _may_revoke(index, revoker, grant, now):
         raise GrantNotFound(f"There is no grant {clip(grant_id)}.", hint="GET /v1/grants lists grants.")
     session.execute(delete(CasbinRule).where(CasbinRule.ptype == "p", CasbinRule.v5 == grant_id))
     session.delete(grant)
     session.flush()
     return grant
+
+
+def _just_before(session: Session, index: PolicyIndex) -> PolicyIndex:
+    """The policy that this change is made on. Locks it: the granter's own rights can't go away in between."""
+    version = bump(session)
+    return index if index.version == version - 1 else build_index(session)
+
+
+def _may_revoke(index: PolicyIndex, revoker: Principal, grant: Grant, now: datetime) -> bool:
+    scope = revoker.scope
+    if scope is not None and scope.actions is not None and "grant" not in scope.actions:
+        return False
+    pattern = parse_pattern(grant.resource)
+    if scope is not None and scope.resources is not None:
+        covered = any(parse_pattern(text).covers(pattern) for text in scope.resources)
+        if not covered:
+            return False
+    if is_admin(index, revoker) or grant.granted_by == revoker.subject:
+        return True
+    if grant.effect != "allow":
+        return False  # else whoever is denied something could undo it
+    return all(_holds(index, revoker, action, pattern, now) for action in ("grant", *grant.actions))
 
 
 def list_grants(
@@ -209,33 +228,47 @@ def _check_words(session: Session, asked: Asked, pattern: Pattern, now: datetime
         )
 
 
-def _check_columns(asked: Asked, relation: Relation) -> dict[str, int]:
-    """Holds a grant against one relation's columns, and ties their names to field ids."""
-    wide = "*" in asked.resource
-    by_name = {column.name: column for column in relation.columns}
-    names = _names(asked.columns, asked.row_filter, asked.masks)
-    missing = [name for name in names if name not in by_name]
-    if missing and not wide:
-        raise BadGrant(
-            f"{relation.resource} has no column {clip(missing[0])}.", hint="Name its own columns, as they are."
-        )
-    if asked.row_filter is not None and not missing:
-        parse_row_filter(asked.row_filter, relation.columns)
-    for name, mask in asked.masks.items():
+def _check_names(asked: Asked, pattern: Pattern, relations: Sequence[Relation]) -> None:
+    """Every name has to be a column's of some table that there is: a mask on a mistyped one would protect nothing."""
+    row_filter = None if asked.row_filter is None else parse_row_filter(asked.row_filter)
+    for mask in asked.masks.values():
         if mask not in MASKS:
             raise MaskRefused(f"{clip(mask)} is no mask.", hint=f"Choose from {', '.join(MASKS)}.", parameter="masks")
+    known = {column.name for relation in relations for column in relation.columns}
+    places = (("columns", asked.columns or ()), ("masks", asked.masks))
+    for parameter, names in (*places, ("row_filter", row_filter.columns if row_filter else ())):
+        for name in names:
+            if relations and name not in known:
+                close = get_close_matches(name, known, 1)
+                raise BadGrant(
+                    f"{pattern} has no column {clip(name)}.",
+                    hint=f"Did you mean {close[0]}?" if close else "Name its own columns, as they are.",
+                    parameter=parameter,
+                )
+
+
+def _check_columns(asked: Asked, relation: Relation) -> dict[str, int]:
+    """Holds a grant against one relation's columns, and ties their names to field ids."""
+    by_name = {column.name: column for column in relation.columns}
+    names = _names(asked.columns, asked.row_filter, asked.masks)
+    if asked.row_filter is not None:
+        row_filter = parse_row_filter(asked.row_filter)
+        if by_name.keys() >= set(row_filter.columns):
+            bind_row_filter(row_filter, by_name, "", {})
+    for name, mask in asked.masks.items():
         if name in by_name and not MASKS[mask].fits(by_name[name]):
             fitting = [other.name for other in MASKS.values() if other.fits(by_name[name])]
+            kind = f"{'required ' if by_name[name].required else ''}{by_name[name].type}"
             raise MaskRefused(
-                f"{mask} is not for {name}, a {by_name[name].type}.",
-                hint=f"Choose from {', '.join(fitting)}.",
+                f"{mask} is not for {clip(name)}, a {kind}.",
+                hint=f"Choose from {', '.join(fitting)}." if fitting else "Leave the column out of `columns`.",
                 parameter="masks",
             )
     return {name: by_name[name].field_id for name in names if name in by_name}
 
 
 def _names(columns: Sequence[str] | None, row_filter: str | None, masks: Mapping[str, str]) -> tuple[str, ...]:
-    asked = columns_of(parse_row_filter(row_filter, None)) if row_filter is not None else ()
+    asked = parse_row_filter(row_filter).columns if row_filter is not None else ()
     return tuple(dict.fromkeys((*(columns or ()), *masks, *asked)))
 
 
@@ -256,41 +289,45 @@ def _relations(lake: Lake, pattern: Pattern) -> list[Relation]:
     return relations
 
 
-def _check_delegation(index: PolicyIndex, granter: Principal, pattern: Pattern, asked: Asked, now: datetime) -> None:
-    if ADMIN in granter.roles and granter.scope is None:
+def is_admin(index: PolicyIndex, principal: Principal) -> bool:
+    """Whether the role `admin` is held today."""
+    user = index.user(principal.name)
+    return user is not None and not user.disabled and ADMIN in user.roles
+
+
+def check_delegation(index: PolicyIndex, granter: Principal, pattern: Pattern, asked: Asked, now: datetime) -> None:
+    """Raises DelegationRefused where a granter would give more than they hold."""
+    if granter.scope is None and is_admin(index, granter):
         return
-    if pattern.kind == "server":
-        raise DelegationRefused("Only an administrator grants on the server.", hint="Ask an administrator.")
+    if pattern.kind == "server" or asked.effect != "allow":
+        raise DelegationRefused(
+            "Only an administrator denies, and grants on the server.", hint="Ask an administrator.", action="grant"
+        )
     for action in ("grant", *asked.actions):
         held = _holds(index, granter, action, pattern, now)
-        if held is None:
+        if not held:
             raise DelegationRefused(
-                f"You don't hold {action} on all of {pattern}, without restrictions.",
+                f"You don't hold {clip(action)} on all of {pattern}, without restrictions.",
                 hint="Grant what you hold yourself on a resource where you hold 'grant', or ask an administrator.",
             )
-        if held.expires_at is not None and (asked.expires_at is None or asked.expires_at > held.expires_at):
+        ends = max((rule.expires_at or _FOR_EVER for rule in held), default=_FOR_EVER)
+        if ends < _FOR_EVER and (asked.expires_at is None or asked.expires_at > ends):
             raise DelegationRefused(
-                "Your own grant ends before this one would.", hint=f"Let it end by {held.expires_at.isoformat()}."
+                "Your own grant ends before this one would.", hint=f"Let it end by {ends.isoformat()}."
             )
 
 
-def _holds(index: PolicyIndex, principal: Principal, action: str, pattern: Pattern, now: datetime) -> Rule | None:
-    """A rule that gives the principal an action on everything the pattern names, with no restriction and no denial."""
-    live = [rule for rule in index.held(principal.subjects) if rule.expires_at is None or rule.expires_at > now]
-    if principal.scope is not None:
-        return None
+def _holds(index: PolicyIndex, principal: Principal, action: str, pattern: Pattern, now: datetime) -> list[Rule]:
+    """The rules that give the principal an action on everything the pattern names, with no restriction; none where
+    anything of it is denied to them, or where their token is narrowed."""
+    user = index.user(principal.name)
+    if principal.scope is not None or user is None or user.disabled:
+        return []
+    live = [rule for rule in index.held(user.subjects) if rule.in_force(now)]
     if any(not rule.allow and rule.pattern.overlaps(pattern) for rule in live):
-        return None
-    return next(
-        (
-            rule
-            for rule in live
-            if rule.allow
-            and action in rule.actions
-            and rule.pattern.covers(pattern)
-            and rule.columns is None
-            and rule.row_filter is None
-            and not rule.masks
-        ),
-        None,
-    )
+        return []
+    return [
+        rule
+        for rule in live
+        if rule.allow and not rule.restricted and action in rule.concerns and rule.pattern.covers(pattern)
+    ]

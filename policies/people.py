@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -148,9 +148,9 @@ def delete_user(session: Session, name: str) -> None:
     keep_an_admin(session)
 
 
-def attributes_of(user: User) -> dict[str, Attribute]:
-    """The attributes with their types: JSON's lists as tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in user.attributes.items()}
+def typed_attributes(stored: Mapping[str, Any]) -> dict[str, Attribute]:
+    """Attributes as they are kept, with their types: JSON's lists as tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
 
 
 def _checked(attributes: Mapping[str, object]) -> dict[str, object]:

@@ -1,9 +1,15 @@
-"""Row filters: a small, total subset of Trino's boolean expressions, checked when granted, bound when decided."""
+"""Row filters: a small, total subset of SQL's conditions, which every door can express and no value can break.
+
+The text is parsed once. Each use builds a new tree out of allowed nodes only, with the relation's present column
+names and with attributes as typed literals: nothing of the caller's text is carried over as text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, NoReturn
 
 import sqlglot
 from sqlglot import exp
@@ -13,178 +19,236 @@ from catalog.relations import Column
 from catalog.resources import clip
 from catalog.types import family
 from infra.errors import Invalid
-from policies.principal import Attribute, Principal
+from policies.literals import ANY, DoesNotFit, attribute_literal, literal
+from policies.principal import Attribute
 
-_MAX_BYTES: Final = 4096
-_MAX_DEPTH: Final = 40
-_NUMBERS: Final = frozenset({"integer", "bigint", "real", "double", "decimal"})
-_TIMES: Final = frozenset({"date", "timestamp", "timestamp with time zone"})
-_COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
+_LONGEST: Final = 4000  # characters
+_DEEPEST: Final = 60
+_COMPARISONS: Final[tuple[type[exp.Binary], ...]] = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
+COMPARABLE: Final = frozenset(
+    {"boolean", "integer", "bigint", "real", "double", "decimal", "varchar", "date", "timestamp"}
+    | {"timestamp with time zone", ANY}
+)
 _ALLOWED: Final = (
-    "AND, OR, NOT, comparisons, IN, BETWEEN, LIKE and IS NULL of the table's own columns with literals, "
-    "current_user and user_attribute('name')"
+    "Use AND, OR, NOT, =, <>, <, <=, >, >=, IN (…), BETWEEN, IS NULL and LIKE over the table's own columns, literals "
+    "(numbers, 'text', DATE '2026-11-24', TIMESTAMP '2026-11-24 09:30:00', TRUE), current_user and "
+    "user_attribute('name')."
 )
 
 
 class RowFilterRefused(Invalid):
-    code, title = "row-filter-refused", "The row filter uses more than is allowed"
+    code, title = "row-filter-refused", "The row filter can't be used"
 
 
-def parse_row_filter(text: str, columns: Sequence[Column] | None) -> exp.Expr:
-    """Parses a filter and holds it against the subset.
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """A parsed row filter.
 
     Args:
-        text: Trino SQL.
-        columns: of the table it is for; None where they aren't known yet.
+        text: as it was granted.
+        tree: sqlglot's tree of it; shared, never changed.
+        columns: names that it uses.
+    """
+
+    text: str
+    tree: exp.Expr = field(repr=False, hash=False, compare=False)
+    columns: tuple[str, ...] = field(compare=False)
+
+
+@lru_cache(maxsize=16384)
+def parse_row_filter(text: str) -> RowFilter:
+    """A row filter from its text, held against the subset; `bind_row_filter` holds its values against columns.
 
     Raises:
-        RowFilterRefused: says which part, and what is allowed.
+        RowFilterRefused: it is no condition of the subset; the detail says which part, the hint what is allowed.
     """
-    if len(text.encode(errors="surrogatepass")) > _MAX_BYTES:
-        raise RowFilterRefused("The filter has more than 4 kB.", hint="Shorten it.")
+    if len(text) > _LONGEST:
+        _refuse(f"The row filter has {len(text)} characters; {_LONGEST} is the most.")
+    if max(text.count("("), text.upper().count("NOT"), text.count("-")) > 8 * _DEEPEST:
+        _refuse("The row filter is nested too deeply.")
     try:
-        tree = sqlglot.parse_one(text, dialect="trino", into=exp.Condition)
+        trees = sqlglot.parse(text, dialect="trino")
     except (SqlglotError, RecursionError):
-        raise RowFilterRefused(f"{clip(text)} is no expression.", hint=f"Use {_ALLOWED}.") from None
-    _Check(columns).boolean(tree, 1)
-    return tree
+        _refuse(f"{clip(text)} can't be read as a condition.")
+    tree = trees[0] if len(trees) == 1 else None
+    if not isinstance(tree, exp.Expr) or _depth(tree) > _DEEPEST:
+        _refuse("The row filter is not one condition, or is nested too deeply.")
+    columns = tuple(dict.fromkeys(node.name for node in tree.find_all(exp.Column)))
+    _Binder({name: Column(0, name, ANY) for name in columns}, "", {}).condition(tree)
+    return RowFilter(text, tree, columns)
 
 
-def columns_of(tree: exp.Expr) -> tuple[str, ...]:
-    """Names of the columns that a filter asks."""
-    return tuple(dict.fromkeys(node.name for node in tree.find_all(exp.Column)))
-
-
-def bind_row_filter(tree: exp.Expr, columns: Mapping[str, Column], principal: Principal) -> exp.Expr:
-    """A filter for one relation and one principal.
+def bind_row_filter(
+    row_filter: RowFilter, columns: Mapping[str, Column], user: str, attributes: Mapping[str, Attribute]
+) -> exp.Expr:
+    """The filter over a relation, for one user, in Trino's dialect.
 
     Args:
-        tree: from `parse_row_filter`.
-        columns: the relation's column for each name in the filter; where one is missing, no row can be shown.
-        principal: whose name and attributes become literals; an attribute they lack is null, and null shows nothing.
+        row_filter: the parsed filter.
+        columns: for each name in the filter the relation's column, which may have another name now.
+        user: what `current_user` is.
+        attributes: what `user_attribute` reads; one that is missing, or does not fit the column, is null.
+
+    Raises:
+        RowFilterRefused: a column is missing, or a value does not fit its column.
     """
-    if any(name not in columns for name in columns_of(tree)):
-        return exp.false()
-
-    def bound(node: exp.Expr) -> exp.Expr:
-        if isinstance(node, exp.Column):
-            return exp.column(columns[node.name].name, quoted=True)
-        if isinstance(node, exp.CurrentUser):
-            return exp.Literal.string(principal.name)
-        if isinstance(node, exp.In):
-            values = [literal for item in node.expressions for literal in _expand(item, principal)]
-            node.set("expressions", values or [exp.null()])
-            return node
-        if _is_attribute(node):
-            return _literal(principal.attributes.get(node.expressions[0].name))
-        return node
-
-    return tree.copy().transform(bound, copy=False)
+    return _Binder(columns, user, attributes).condition(row_filter.tree)
 
 
-def _expand(item: exp.Expr, principal: Principal) -> list[exp.Expr]:
-    if not _is_attribute(item):
-        return [item]
-    value = principal.attributes.get(item.expressions[0].name)
-    return [_literal(part) for part in value] if isinstance(value, tuple) else [_literal(value)]
+@dataclass(frozen=True, slots=True)
+class _Binder:
+    columns: Mapping[str, Column]
+    user: str
+    attributes: Mapping[str, Attribute]
 
+    def condition(self, node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.Paren):
+            return exp.Paren(this=self.condition(node.this))
+        if isinstance(node, exp.And | exp.Or):
+            left, right = self.condition(node.left), self.condition(node.right)
+            return type(node)(this=_wrapped(left), expression=_wrapped(right))
+        if isinstance(node, exp.Not):
+            return exp.Not(this=_wrapped(self.condition(node.this)))
+        if isinstance(node, exp.Boolean):
+            return exp.Boolean(this=bool(node.this))
+        if isinstance(node, exp.Escape) and isinstance(node.this, exp.Like):
+            return self._like(node.this, node.expression)
+        for kind, build in self._builders().items():
+            if type(node) is kind:
+                return build(node)
+        _refuse(f"{_shown(node)} is not a condition that row filters can have.")
 
-def _literal(value: Attribute | None) -> exp.Expr:
-    return exp.null() if isinstance(value, tuple) else exp.convert(value)
+    def _builders(self) -> dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]]:
+        return {
+            **dict.fromkeys(_COMPARISONS, self._compare),
+            exp.In: self._in,
+            exp.Between: self._between,
+            exp.Is: self._is_null,
+            exp.Like: lambda node: self._like(node, None),
+        }
 
-
-def _is_attribute(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Anonymous) and node.name.lower() == "user_attribute"
-
-
-class _Check:
-    """Walks a filter; whatever it does not know is refused."""
-
-    def __init__(self, columns: Sequence[Column] | None) -> None:
-        self._columns = None if columns is None else {column.name: column for column in columns}
-
-    def boolean(self, node: exp.Expr, depth: int) -> None:
-        if depth > _MAX_DEPTH:
-            raise RowFilterRefused("The filter is nested too deep.", hint="Flatten it.")
-        match node:
-            case exp.And() | exp.Or():
-                self.boolean(node.this, depth + 1)
-                self.boolean(node.expression, depth + 1)
-            case exp.Not() | exp.Paren():
-                self.boolean(node.this, depth + 1)
-            case exp.Boolean():
-                pass
-            case exp.Is() if isinstance(node.expression, exp.Null):
-                self.column(node.this)
-            case exp.Like():
-                self.text_pattern(node)
-            case exp.Escape() if isinstance(node.this, exp.Like) and _is_text(node.expression):
-                self.text_pattern(node.this)
-            case exp.Between() if not node.args.get("symmetric"):
-                self.fits(self.column(node.this), [node.args["low"], node.args["high"]])
-            case exp.In() if node.expressions and not node.args.get("query") and not node.args.get("unnest"):
-                self.fits(self.column(node.this), node.expressions)
-            case _ if isinstance(node, _COMPARISONS):
-                self.comparison(node)
-            case _:
-                raise self.refusal(node)
-
-    def comparison(self, node: exp.Binary) -> None:
+    def _compare(self, node: exp.Expr) -> exp.Expr:
         left, right = node.this, node.expression
-        if not isinstance(left, exp.Column):
-            left, right = right, left
-        column = self.column(left)
+        if isinstance(left, exp.Column) and isinstance(right, exp.Column):
+            first, second = self._column(left), self._column(right)
+            if first.type != second.type:
+                _refuse(f"{_shown(node)} compares {first.type} with {second.type}.")
+            return type(node)(this=_reference(first), expression=_reference(second))
         if isinstance(right, exp.Column):
-            other = self.column(right)
-            if column is not None and other is not None and family(column.type) != family(other.type):
-                raise self.refusal(node)
-        else:
-            self.fits(column, [right])
+            column = self._column(right)
+            return type(node)(this=self._operand(left, column), expression=_reference(column))
+        column = self._column(left)
+        return type(node)(this=_reference(column), expression=self._operand(right, column))
 
-    def text_pattern(self, node: exp.Like) -> None:
-        column = self.column(node.this)
-        if not _is_text(node.expression) or (column is not None and family(column.type) != "varchar"):
-            raise self.refusal(node)
+    def _in(self, node: exp.Expr) -> exp.Expr:
+        if set(_given(node)) != {"this", "expressions"}:
+            _refuse(f"{_shown(node)} needs a list of literals after IN.")
+        column = self._column(node.this)
+        operands = [operand for item in node.expressions for operand in self._several(item, column)]
+        return exp.In(this=_reference(column), expressions=operands)
 
-    def column(self, node: exp.Expr) -> Column | None:
-        if not isinstance(node, exp.Column) or node.table:
-            raise self.refusal(node)
-        if self._columns is None:
-            return None
-        if node.name not in self._columns:
-            raise RowFilterRefused(
-                f"There is no column {clip(node.name)}.", hint="Use the table's own columns, named as they are."
-            )
-        return self._columns[node.name]
+    def _between(self, node: exp.Expr) -> exp.Expr:
+        if set(_given(node)) != {"this", "low", "high"}:
+            _refuse(f"{_shown(node)} is not a plain BETWEEN.")
+        column = self._column(node.this)
+        low, high = self._operand(node.args["low"], column), self._operand(node.args["high"], column)
+        return exp.Between(this=_reference(column), low=low, high=high)
 
-    def fits(self, column: Column | None, values: Sequence[exp.Expr]) -> None:
-        for value in values:
-            plain = value.this if isinstance(value, exp.Neg) else value
-            if _is_attribute(plain):
-                if len(plain.expressions) == 1 and _is_text(plain.expressions[0]):
-                    continue
-                raise self.refusal(value)
-            kinds = _kinds(plain)
-            if kinds is None or (column is not None and family(column.type) not in kinds):
-                raise self.refusal(value)
+    def _is_null(self, node: exp.Expr) -> exp.Expr:
+        if not isinstance(node.expression, exp.Null):
+            _refuse(f"{_shown(node)} can only be IS NULL or IS NOT NULL.")
+        return exp.Is(this=_reference(self._column(node.this)), expression=exp.Null())
 
-    def refusal(self, node: exp.Expr) -> RowFilterRefused:
-        return RowFilterRefused(f"{clip(node.sql(dialect='trino'))} is not allowed here.", hint=f"Use {_ALLOWED}.")
+    def _like(self, node: exp.Expr, escape: exp.Expr | None) -> exp.Expr:
+        column, pattern = self._column(node.this), node.expression
+        if family(column.type) not in {"varchar", ANY} or not isinstance(pattern, exp.Literal) or not pattern.is_string:
+            _refuse(f"{_shown(node)} needs a text column and a literal pattern.")
+        if escape is not None and not (isinstance(escape, exp.Literal) and escape.is_string and len(escape.this) == 1):
+            _refuse(f"{_shown(node)} needs a single character after ESCAPE.")
+        if escape is not None and not _escapes_fit(pattern.this, escape.this):
+            _refuse("In a pattern the escape character stands only before %, _ or itself.")
+        written = _text(pattern.this)
+        like: exp.Expr = exp.Like(this=_reference(column), expression=written)
+        if escape is not None:
+            like = exp.Escape(this=like, expression=_text(escape.this))
+        return exp.Not(this=exp.Paren(this=like)) if node.args.get("negate") else like
+
+    def _column(self, node: exp.Expr) -> Column:
+        if not isinstance(node, exp.Column) or set(_given(node)) != {"this"}:
+            _refuse(f"{_shown(node)} is not one of the table's own columns.")
+        column = self.columns.get(node.name)
+        if column is None:
+            _refuse(f"There is no column {clip(node.name)}.")
+        if family(column.type) not in COMPARABLE:
+            _refuse(f"Column {clip(node.name)} has the type {column.type}, which row filters can't compare.")
+        return column
+
+    def _operand(self, node: exp.Expr, column: Column) -> exp.Expr:
+        values = self._several(node, column, one=True)
+        return values[0]
+
+    def _several(self, node: exp.Expr, column: Column, *, one: bool = False) -> list[exp.Expr]:
+        if isinstance(node, exp.CurrentUser) and not _given(node):
+            if family(column.type) not in {"varchar", ANY}:
+                _refuse(f"Column {clip(column.name)} is no text, as current_user is.")
+            return [_text(self.user)]
+        if isinstance(node, exp.Anonymous):
+            return self._attribute(node, column, one=one)
+        try:
+            return [literal(node, column.type)]
+        except DoesNotFit as error:
+            _refuse(f"{_shown(node)} does not fit the column {clip(column.name)}: {error}.")
+
+    def _attribute(self, node: exp.Anonymous, column: Column, *, one: bool) -> list[exp.Expr]:
+        arguments = node.expressions
+        named = len(arguments) == 1 and isinstance(arguments[0], exp.Literal) and arguments[0].is_string
+        if node.name.lower() != "user_attribute" or not named:
+            _refuse(f"{_shown(node)} is not user_attribute('name').")
+        value = self.attributes.get(arguments[0].this)
+        values = value if isinstance(value, tuple) and not one else (value,)
+        # Missing, empty, a list where one value is needed, or of another type: null, so that no row is shown by it.
+        return [attribute_literal(item, column.type) for item in values] or [attribute_literal(None, column.type)]
 
 
-def _is_text(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Literal) and node.is_string
+def _given(node: exp.Expr) -> list[str]:
+    return [name for name, value in node.args.items() if value not in (None, False, [])]
 
 
-def _kinds(node: exp.Expr) -> frozenset[str] | None:
-    """Families of the columns that a literal can be compared with; None for what is no literal."""
-    match node:
-        case exp.CurrentUser():
-            return frozenset({"varchar"})
-        case exp.Boolean():
-            return frozenset({"boolean"})
-        case exp.Literal():
-            return frozenset({"varchar"}) if node.is_string else _NUMBERS
-        case exp.Cast() if _is_text(node.this) and node.to.this in exp.DataType.TEMPORAL_TYPES:
-            return _TIMES
-    return None
+def _reference(column: Column) -> exp.Column:
+    return exp.column(column.name, quoted=True)
+
+
+def _wrapped(node: exp.Expr) -> exp.Expr:
+    return exp.Paren(this=node) if isinstance(node, exp.And | exp.Or | exp.Not) else node
+
+
+def _text(value: str) -> exp.Expr:
+    return exp.Literal.string(value)
+
+
+def _escapes_fit(pattern: str, escape: str) -> bool:
+    place = 0
+    while place < len(pattern):
+        if pattern[place] == escape:
+            place += 1
+            if place == len(pattern) or pattern[place] not in {"%", "_", escape}:
+                return False
+        place += 1
+    return True
+
+
+def _depth(tree: exp.Expr) -> int:
+    deepest, waiting = 0, [(tree, 1)]
+    while waiting:
+        node, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        waiting += [(child, depth + 1) for child in node.iter_expressions()]
+    return deepest
+
+
+def _shown(node: exp.Expr) -> str:
+    return clip(node.sql(dialect="trino", comments=False))
+
+
+def _refuse(detail: str) -> NoReturn:
+    raise RowFilterRefused(detail, hint=_ALLOWED)

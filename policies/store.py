@@ -1,34 +1,45 @@
-"""The policy in force: asked for its version each time, read again only when that has changed."""
+"""Where the policy in force comes from: the database, asked for its version each time."""
 
 from __future__ import annotations
 
-from threading import Lock
+import threading
+
+from sqlalchemy import select
 
 from infra.db import Database
+from infra.schema import PolicyVersion
 from policies.index import PolicyIndex, build_index
-from policies.version import policy_version
+
+_VERSION = select(PolicyVersion.version)
 
 
 class PolicyStore:
-    """Hands out the compiled policy. Safe to share between threads.
+    """Gives the index of the policy in force. Safe to share between threads.
 
     Args:
-        db: where rules and users are.
+        db: the database, which other nodes change as well.
     """
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._index: PolicyIndex | None = None
 
     def current(self) -> PolicyIndex:
-        """The policy of this very moment: a change that was committed before the call is in it."""
-        with self._db.reading() as session:
-            version = policy_version(session)
+        """The policy as it was committed last: a change is in force for whoever asks after it, on every node.
+
+        One look at a number; everything is read anew only where that changed.
+        """
+        index = self._index
+        if index is not None and index.version == self._version():
+            return index
+        with self._lock:  # one thread reads, the others wait for what it finds
             index = self._index
-            if index is not None and index.version == version:
-                return index
-            with self._lock:
-                if self._index is None or self._index.version < version:
-                    self._index = build_index(session)
-                return self._index
+            if index is None or index.version != self._version():
+                with self._db.reading() as session:
+                    index = self._index = build_index(session)
+            return index
+
+    def _version(self) -> int:
+        with self._db.engine.connect() as connection:
+            return connection.execute(_VERSION).scalar() or 0

@@ -19,11 +19,11 @@ from policies.actions import ACTIONS
 from policies.bootstrap import ADMIN_RESOURCES, bootstrap
 from policies.passwords import password_matches
 from policies.people import (
-    attributes_of,
     create_user,
     delete_user,
     get_user,
     list_users,
+    typed_attributes,
     update_user,
 )
 from policies.roles import create_role, delete_role, list_roles, members_of, update_role
@@ -97,7 +97,7 @@ def test_attributes_keep_their_types(db: Database) -> None:
     with db.writing() as session:
         create_user(session, "alice", now=NOW, attributes=ATTRIBUTES)
     with db.reading() as session:
-        kept = attributes_of(get_user(session, "alice"))
+        kept = typed_attributes(get_user(session, "alice").attributes)
     lists_as_tuples = {name: tuple(v) if isinstance(v, list) else v for name, v in ATTRIBUTES.items()}
     assert kept == lists_as_tuples
     assert [type(value) for value in kept.values()] == [str, int, float, bool, tuple, tuple, tuple]
