@@ -15,6 +15,7 @@ from api.openapi import describe
 from api.parameters import known_parameters
 from api.problems import add_handlers
 from api.routes import (
+    access,
     accesses,
     audit,
     export,
@@ -43,6 +44,7 @@ _DECLARED = (
     users,
     roles,
     grants,
+    access,
     resources,
     tables,
     snapshots,

@@ -29,12 +29,16 @@ NOBODY: Final = Principal("", authenticated_by="nobody")
 
 def is_open(path: str) -> bool:
     """Whether a path answers without a token."""
-    return path in OPEN or path.startswith(OPEN_FOLDERS)
+    return path in OPEN or _in_open_folder(path)
 
 
 def is_recorded(path: str) -> bool:
     """Whether requests to a path are stored in the audit."""
-    return path not in _UNRECORDED and not path.startswith(OPEN_FOLDERS)
+    return path not in _UNRECORDED and not _in_open_folder(path)
+
+
+def _in_open_folder(path: str) -> bool:
+    return path.startswith(OPEN_FOLDERS) and ".." not in path
 
 
 def authenticate(installation: Installation, headers: Headers) -> Principal:

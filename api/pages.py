@@ -9,7 +9,7 @@ from typing import Annotated, Generic, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Caller, Installed
 from sql.cursors import Cursor, Cursors, digest
@@ -29,6 +29,7 @@ class PageInfo(BaseModel):
 class Listing(BaseModel, Generic[T]):
     """One page of a list."""
 
+    model_config = ConfigDict(json_schema_extra={"description": "One page of a list."})
     data: list[T] = Field(description="The items of this page, in the list's order.")
     page: PageInfo = Field(description="How to go on.")
 

@@ -7,24 +7,26 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import Caller, Installed
 from api.idempotency import Key, remember, repeated
 from api.pages import Listing, Paged
 from api.parameters import Moment
+from catalog.resources import Resource
 from infra.schema import Grant
 from policies.actions import ACTIONS
-from policies.grants import Asked, create_grant, list_grants, revoke_grant
+from policies.decide import decide
+from policies.grants import Asked, create_grant, is_admin, list_grants, revoke_grant
 from policies.index import PolicyIndex
 from policies.masks import MASKS
 from policies.patterns import parse_pattern
 from policies.principal import Principal
-from policies.roles import ADMIN
 
 router = APIRouter(prefix="/v1/grants", tags=["Policies"])
 
-_EXAMPLE = {
+_EXAMPLE: JsonDict = {
     "principal": "user:alice",
     "resource": "table:raw.transactions",
     "actions": ["read"],
@@ -136,8 +138,8 @@ async def list_(
     principal: Annotated[str | None, Query(max_length=160, description="Only those that name this principal.")] = None,
     resource: Annotated[str | None, Query(max_length=255, description="Only those of this very resource.")] = None,
 ) -> Listing[GrantOut]:
-    """Lists grants: an administrator sees all, everybody those that name them or a role of theirs, those that they
-    gave, and those on resources where they hold `grant`.
+    """Lists grants: an administrator sees all, everybody those that give them or a role of theirs something,
+    those that they gave, and those on resources where they hold `grant`.
     """
 
     def work() -> Listing[GrantOut]:
@@ -177,17 +179,18 @@ async def revoke(
 
 
 def _may_see(index: PolicyIndex, principal: Principal, grant: Grant, now: datetime) -> bool:
-    if ADMIN in principal.roles and principal.scope is None:
+    if principal.scope is None and is_admin(index, principal):
         return True
-    if grant.principal in principal.subjects or grant.granted_by == principal.subject:
+    if grant.granted_by == principal.subject:
         return True
-    if principal.scope is not None:
-        return False
     pattern = parse_pattern(grant.resource)
-    return any(
-        rule.allow
-        and "grant" in rule.actions
-        and (rule.expires_at is None or rule.expires_at > now)
-        and rule.pattern.covers(pattern)
+    if grant.principal in principal.subjects:
+        # A denial, or what it denies, may be about something that its subject shall not know to exist.
+        resource = Resource(pattern.kind, pattern.name)
+        return grant.effect == "allow" and (
+            not pattern.exact or decide(index, principal, "discover", resource, now=now).known
+        )
+    return principal.scope is None and any(
+        rule.allow and "grant" in rule.actions and rule.in_force(now) and rule.pattern.covers(pattern)
         for rule in index.held(principal.subjects)
     )
