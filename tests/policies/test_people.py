@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,13 +35,21 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 KEYS = Keys(b"a secret for these tests only, 48 bytes long....")
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    """A database just after the set-up."""
-    database = Database(f"sqlite:///{tmp_path / 'sluice.db'}")
+@pytest.fixture(scope="module")
+def just_set_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database just after the set-up, to be copied."""
+    path = tmp_path_factory.mktemp("people") / "sluice.db"
+    database = Database(f"sqlite:///{path}")
     migrate(database)
     with database.writing() as session:
         bootstrap(session, KEYS, now=NOW)
+    database.close()
+    return path
+
+
+@pytest.fixture
+def db(just_set_up: Path, tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{shutil.copy(just_set_up, tmp_path)}")
     yield database
     database.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -33,16 +34,24 @@ ALICE = Principal("alice")
 PASSWORD = "correct battery staple"
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    """The administrator, alice with a password, and bob without."""
-    database = Database(f"sqlite:///{tmp_path / 'sluice.db'}")
+@pytest.fixture(scope="module")
+def three_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the administrator, alice with a password, and bob without, to be copied."""
+    path = tmp_path_factory.mktemp("tokens") / "sluice.db"
+    database = Database(f"sqlite:///{path}")
     migrate(database)
     with database.writing() as session:
         bootstrap(session, KEYS, now=NOW)
         create_user(session, "alice", now=NOW, password=PASSWORD, attributes={"country": "FR"})
         create_user(session, "bob", now=NOW)
         create_role(session, "analyst", now=NOW, members=["user:alice"])
+    database.close()
+    return path
+
+
+@pytest.fixture
+def db(three_people: Path, tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{shutil.copy(three_people, tmp_path)}")
     yield database
     database.close()
 
