@@ -51,10 +51,9 @@ class RequestFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyReloaded(Event):
-    """The compiled policy was built anew: its version, how many rules it has and how long it took."""
+    """The compiled policy was built anew: its version, and how long it took."""
 
     version: int
-    rules: int
     seconds: float
 
 
@@ -157,7 +156,6 @@ class Metrics:
         )
         self._stages = Histogram("sluice_stage_seconds", "Time in a stage.", ["stage"], registry=registry)
         self._policy = Gauge("sluice_policy_version", "Policy version in force.", registry=registry)
-        self._rules = Gauge("sluice_policy_rules", "Rules in force.", registry=registry)
         self._reload = Histogram("sluice_policy_reload_seconds", "Time to compile the policy.", registry=registry)
         self._audited = Counter("sluice_audit_records", "Audit records made durable.", registry=registry)
         self._audit = Histogram("sluice_audit_write_seconds", "Time of one durable write.", registry=registry)
@@ -175,7 +173,6 @@ class Metrics:
                     self._problems.labels(event.code).inc()
             case PolicyReloaded():
                 self._policy.set(event.version)
-                self._rules.set(event.rules)
                 self._reload.observe(event.seconds)
             case AuditWritten():
                 self._audited.inc(event.records)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from sqlalchemy import select
 
 from infra.db import Database
+from infra.observe import PolicyReloaded, observe
 from infra.schema import PolicyVersion
 from policies.index import PolicyIndex, build_index
 
@@ -36,8 +38,10 @@ class PolicyStore:
         with self._lock:  # one thread reads, the others wait for what it finds
             index = self._index
             if index is None or index.version != self._version():
+                start = time.perf_counter()
                 with self._db.reading() as session:
                     index = self._index = build_index(session)
+                observe(PolicyReloaded(version=index.version, seconds=time.perf_counter() - start))
             return index
 
     def _version(self) -> int:

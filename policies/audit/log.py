@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 
 from infra.errors import Unavailable
 from infra.keys import Keys
+from infra.observe import AuditWritten, Failed, observe
 from infra.settings import Settings
 from policies.audit.appender import SEGMENT_BYTES, Appender
 from policies.audit.chain import RECORD_LIMIT, Damaged
@@ -185,8 +187,11 @@ class AuditLog:
         try:
             if self._closed:
                 raise ValueError("the audit is closed")  # noqa: TRY301 - the same path as any failure
+            start = time.perf_counter()
             sequence = self._appender.append([entry.content for entry in batch])
+            observe(AuditWritten(records=len(batch), seconds=time.perf_counter() - start))
         except Exception as failure:  # whatever it is, nobody who waits may be left without an answer
+            observe(Failed(where="audit", error=failure))
             self._failure = failure
             self._pending.extendleft(entry for entry in reversed(batch) if not entry.waited)
             for entry in batch:

@@ -66,7 +66,7 @@ def test_an_error_is_logged_with_its_traceback(capsys: pytest.CaptureFixture[str
 def test_metrics_count_without_naming_anybody() -> None:
     metrics = Metrics(CollectorRegistry())
     metrics(REQUEST)
-    metrics(PolicyReloaded(version=7, rules=3, seconds=0.01))
+    metrics(PolicyReloaded(version=7, seconds=0.01))
     text = generate_latest(metrics.registry).decode()
     assert 'sluice_requests_total{method="GET",route="/v1/tables/{name}/rows",status="404"} 1.0' in text
     assert 'sluice_problems_total{code="resource-not-found"} 1.0' in text
