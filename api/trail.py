@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, field
+
+from starlette.concurrency import run_in_threadpool
 
 from policies.audit.log import AuditLog
 from policies.audit.record import Intent, Outcome
@@ -83,8 +84,7 @@ class RequestTrail:
     async def record(self) -> None:
         """Records a request that nobody has recorded yet, without blocking the event loop."""
         if not self.recorded:
-            pending = self.audit.intent_async(self._intent_from_decisions())
-            self._sequences.append(await asyncio.wrap_future(pending))
+            await run_in_threadpool(self.changing)
 
     def end(self, status: int, bytes_sent: int) -> None:
         """Records how the request ended, soon."""
