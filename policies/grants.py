@@ -213,6 +213,8 @@ def _check_words(session: Session, asked: Asked, pattern: Pattern, now: datetime
     restricted = asked.columns is not None or asked.row_filter is not None or bool(asked.masks)
     if restricted and pattern.kind not in {"table", "file"}:
         raise BadGrant("Only tables and files have columns and rows.", hint="Leave the restrictions out.")
+    if asked.columns is not None and not asked.columns:
+        raise BadGrant("An empty list has no column.", hint="Leave `columns` out for all of them.", parameter="columns")
     if asked.effect == "allow":
         for action in asked.actions:
             for needed in ACTIONS[action].needs:

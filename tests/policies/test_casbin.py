@@ -37,6 +37,8 @@ def test_casbin_and_the_compiled_index_agree_on_100_000_questions(house: House) 
             create_user(session, user.removeprefix("user:"), now=NOW)
         for role in ROLES:
             create_role(session, role.removeprefix("role:"), now=NOW)
+        session.execute(delete(CasbinRule).where(CasbinRule.v0 == "role:admin"))  # Casbin reads every rule each time
+        session.execute(delete(Grant).where(Grant.principal == "role:admin"))
     asked = 0
     while asked < 100_000:
         _deal(house, dice)
@@ -57,9 +59,15 @@ def _deal(house: House, dice: random.Random) -> None:
     with house.db.writing() as session:
         session.execute(delete(CasbinRule).where(CasbinRule.v0.in_([*USERS, *ROLES])))
         session.execute(delete(Grant).where(Grant.principal.in_([*USERS, *ROLES])))
-        links = [(who, role) for who in USERS + ROLES for role in ROLES if who != role and dice.random() < 0.15]
+        circles = dice.random() < 0.1
+        links = [
+            (who, role)
+            for who in USERS + ROLES
+            for role in ROLES
+            if dice.random() < 0.2 and (who < role or circles or who in USERS) and who != role
+        ]
         session.add_all(CasbinRule(ptype="g", v0=who, v1=role) for who, role in links)
-        for _ in range(12):
+        for _ in range(6):
             chosen = set(dice.sample(ACTIONS, dice.randint(1, 3)))
             deny = dice.random() < 0.2
             if "export" in chosen and not deny:
