@@ -13,7 +13,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command "make lock"
 CHECKS := check-format check-lint check-types check-imports check-docs check-tree
 
-.PHONY: help install demo test check bench lock $(CHECKS)
+.PHONY: help install demo test check bench lock docs $(CHECKS)
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,7 +41,11 @@ check-types:
 check-imports:
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
+docs: install  ## Renew the tables in docs/ that are written from the code
+	@PYTHONPATH=. $(BIN)/cog -I docs -r docs/*.md
+
 check-docs:
+	@PYTHONPATH=. $(BIN)/cog -I docs --check docs/*.md
 	@$(BIN)/pytest -q -p no:cacheprovider tests/test_docs.py
 
 check-tree:
