@@ -16,7 +16,7 @@ from catalog.resources import Resource
 from infra.schema import CasbinRule, Grant, User
 from policies.actions import ACTIONS
 from policies.decision import Decision, View
-from policies.patterns import Pattern, parse_pattern
+from policies.patterns import Pattern, stored_pattern
 from policies.people import typed_attributes
 from policies.principal import Attribute
 from policies.version import policy_version
@@ -239,7 +239,7 @@ def _rule(grant: Any) -> Rule:
     return Rule(
         id=grant.id,
         principal=grant.principal,
-        pattern=parse_pattern(grant.resource),
+        pattern=stored_pattern(grant.resource),
         actions=actions,
         concerns=concerned(actions, allow=allow),
         allow=allow,
