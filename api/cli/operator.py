@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 import shlex
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,8 +14,12 @@ from typing import TYPE_CHECKING
 from infra.errors import Problem, Unavailable
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from api.installation import Installation
+    from api.trail import RequestTrail
     from policies.principal import Principal
+    from sql.access import Access
 
 
 class NotInitialised(Unavailable):
@@ -29,24 +32,36 @@ class Operator:
 
     Args:
         installation: everything that it works with.
-        principal: the user `admin`, as the command line acts.
-        request_id: the command's, in the audit.
+        principal: as whom the command acts.
+        trail: the command's audit record.
         now: when it started.
     """
 
     installation: Installation
     principal: Principal
-    request_id: str
+    trail: RequestTrail
     now: datetime
+
+    @property
+    def access(self) -> Access:
+        """For the governed way to data."""
+        from sql.access import Access
+
+        return Access(self.principal, "cli", self.trail.request_id, self.trail)
+
+    def changing(self) -> AbstractContextManager[Session]:
+        """One unit of work that is recorded before it begins."""
+        return self.installation.changing(self.trail)
 
 
 @contextmanager
-def operating(action: str | None = None, *resources: str) -> Iterator[Operator]:
-    """Opens the installation that the settings name, and records the command before and after it runs.
+def operating(user: str = "admin") -> Iterator[Operator]:
+    """Opens the installation that the settings name, and sees to it that the command is recorded.
+
+    What changes or reads data is recorded before it does; all else when the block ends. So print afterwards.
 
     Args:
-        action: what it does, a key of `policies.actions.ACTIONS`, where that fits.
-        resources: what it touches, as `kind:name`.
+        user: as whom to act.
 
     Raises:
         NotInitialised: `sluice init` was not run here.
@@ -62,38 +77,25 @@ def operating(action: str | None = None, *resources: str) -> Iterator[Operator]:
         )
 
     from api.installation import open_installation
-    from policies.audit.record import Intent, Outcome
+    from api.trail import RequestTrail
     from policies.principal import Principal
 
     installation = open_installation(settings)
     try:
+        principal = Principal(user, authenticated_by="cli")
+        command = shlex.join(["sluice", *sys.argv[1:]])
         request_id = f"cli-{secrets.token_hex(8)}"
-        principal = Principal("admin", roles=("admin",), authenticated_by="cli")
-        started = time.perf_counter()
-        sequence = installation.audit.intent(
-            Intent(
-                request_id=request_id,
-                door="cli",
-                method="CLI",
-                url=shlex.join(["sluice", *sys.argv[1:]]),
-                decision="allow",
-                principal=principal.subject,
-                authenticated_by="cli",
-                action=action,
-                resources=resources,
-            )
-        )
-        status, code = 1, None
+        trail = RequestTrail(installation.audit, request_id, "CLI", command, door="cli", principal=principal)
+        status = 1
         try:
-            yield Operator(installation, principal, request_id, datetime.now(UTC))
+            yield Operator(installation, principal, trail, datetime.now(UTC))
             status = 0
         except Problem as problem:
-            code = problem.code
+            trail.refused(problem.code)
             raise
         finally:
-            elapsed = (time.perf_counter() - started) * 1000
-            installation.audit.outcome(
-                Outcome(intent=sequence, request_id=request_id, status=status, code=code, duration_ms=elapsed)
-            )
+            if not trail.recorded:
+                trail.changing()
+            trail.end(status, 0)
     finally:
         installation.close()

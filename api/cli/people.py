@@ -45,7 +45,7 @@ def add_user(
 
     attributes = dict(_attribute(text) for text in attribute or [])
     secret = _read_password() if password else None
-    with operating() as operator, operator.installation.db.writing() as session:
+    with operating() as operator, operator.changing() as session:
         create_user(session, name, now=operator.now, password=secret, attributes=attributes)
         for role_name in role or []:
             update_role(session, role_name, members=[*members_of(session, role_name), f"user:{name}"])
@@ -61,7 +61,7 @@ def disable_user(
     """Refuse a user's tokens and password from the next request on."""
     from policies.people import update_user
 
-    with operating() as operator, operator.installation.db.writing() as session:
+    with operating() as operator, operator.changing() as session:
         update_user(session, name, disabled=not enable)
     tell(f"{'Enabled' if enable else 'Disabled'} {name}.")
 
@@ -95,7 +95,7 @@ def create_token(
     lifetime = _lifetime(ttl)
     actions, resources = frozenset(action) if action else None, tuple(resource) if resource else None
     scope = Scope(actions=actions, resources=resources) if actions or resources else None
-    with operating() as operator, operator.installation.db.writing() as session:
+    with operating() as operator, operator.changing() as session:
         token = issue(
             session,
             operator.installation.keys,
@@ -117,7 +117,7 @@ def revoke(token_id: Annotated[str, typer.Argument(metavar="ID", help="As sluice
     """End a token with the next request."""
     from policies.tokens import revoke_token
 
-    with operating() as operator, operator.installation.db.writing() as session:
+    with operating() as operator, operator.changing() as session:
         revoke_token(session, operator.principal, token_id, now=operator.now)
     tell(f"Revoked {token_id}.")
 
