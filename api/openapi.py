@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from api.auth import is_open
 from api.problems import MEDIA_TYPE
+from api.samples import sample
 
 _TAGS: Final = {
     "People": "Login, tokens, users and roles.",
@@ -98,6 +99,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         for operation in operations.values():
             operation["security"] = [] if is_open(path) else [{"bearer": []}]
             _add_problems(operation, path)
+            _add_samples(operation, schemas)
     return document
 
 
@@ -107,3 +109,10 @@ def _add_problems(operation: dict[str, Any], path: str) -> None:
         if status == "401" and is_open(path) and not path.endswith("/login"):
             continue
         operation["responses"][status] = {"description": description, "content": content}
+
+
+def _add_samples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    for status, answer in operation["responses"].items():
+        content = answer.get("content", {}).get("application/json")
+        if content is not None and status.startswith("2") and "example" not in content:
+            content["example"] = sample(content["schema"], schemas)

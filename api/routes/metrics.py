@@ -147,6 +147,18 @@ def _documented(metric: Metric) -> list[dict[str, Any]]:
     ]
 
 
+def _sample(metric: Metric) -> dict[str, Any]:
+    return {
+        "metric": metric.name,
+        "parameters": {name: parameter.default for name, parameter in metric.parameters.items()},
+        "window": {"start": "2026-11-24T09:25:00Z", "end": "2026-11-24T09:30:00Z"},
+        "data": [dict.fromkeys(metric.columns, "…")],
+        "columns": [{"name": name, "type": "varchar", "masked": False} for name in metric.columns],
+        "snapshot": {"id": "5937117119577207079", "committed_at": "2026-11-24T09:29:58Z"},
+        "policy": {"version": 12, "row_filtered": True, "masked": []},
+    }
+
+
 for _metric in METRICS.values():
     router.add_api_route(
         f"/v1/metrics/{_metric.name}",
@@ -157,5 +169,11 @@ for _metric in METRICS.values():
         description=f"{_metric.description}\n\nNeeds `read` on the table behind it, whose policies apply.",
         response_class=Response,
         openapi_extra={"parameters": _documented(_metric)},
-        responses={200: {"model": FiguresOut, "description": "The figures."}},
+        responses={
+            200: {
+                "model": FiguresOut,
+                "description": "The figures.",
+                "content": {"application/json": {"example": _sample(_metric)}},
+            }
+        },
     )

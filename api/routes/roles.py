@@ -27,7 +27,7 @@ class RoleIn(BaseModel):
     """A role that is to be added."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"name": "auditor", "members": ["user:alice"]}]}
+        extra="forbid", json_schema_extra={"examples": [{"name": "analyst", "members": ["user:alice"]}]}
     )
     name: str = Field(max_length=128, description="Lower-case ASCII letters, digits, '.', '_' and '-'.")
     description: str = Field("", max_length=2000, description="For people.")
@@ -38,7 +38,8 @@ class RolePatch(BaseModel):
     """Changes to a role: what is left out stays as it is."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"description": "Reads the audit.", "members": ["user:alice"]}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"description": "Reads French transactions.", "members": ["user:alice"]}]},
     )
     description: str | None = Field(None, max_length=2000, description="For people.")
     members: Members | None = Field(None, description="Replaces all members.")

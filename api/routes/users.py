@@ -37,7 +37,7 @@ class UserIn(BaseModel):
 class UserPatch(BaseModel):
     """Changes to a user: what is left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"disabled": True}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"attributes": {"country": "FR"}}]})
     password: str | None = Field(None, max_length=1024, description="A new password. It ends the user's tokens.")
     attributes: Attributes | None = Field(None, description="Replaces all attributes.")
     disabled: StrictBool | None = Field(None, description="A disabled user's tokens stop working at once.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,10 @@ from api.app import create_app
 from api.initialise import initialise
 from api.installation import Installation, open_installation
 from infra.settings import Settings
+from pipeline.transactions import SCHEMA
 from policies.people import create_user
 
 PASSWORD = "correct horse battery staple"
-_SCHEMA = pa.schema(
-    {
-        "transaction_id": pa.string(),
-        "event_time": pa.timestamp("us", "UTC"),
-        "country": pa.string(),
-        "email": pa.string(),
-        "amount": pa.decimal128(12, 2),
-    }
-)
 
 
 class Server:
@@ -59,14 +51,30 @@ class Server:
 
 
 def rows(count: int = 30) -> list[dict[str, Any]]:
-    """Transactions, every other one French."""
+    """Completed purchases of the last minute, every other one French."""
+    now = datetime.now(UTC)
     return [
         {
             "transaction_id": f"tx-{n:04}",
-            "event_time": datetime(2026, 11, 1 + n % 28, 12, 0, n % 60, tzinfo=UTC),
-            "country": "FR" if n % 2 else "DE",
-            "email": f"user{n}@example.org",
+            "event_time": now - timedelta(seconds=n),
+            "user_id": f"u-{n % 7}",
+            "user_name": f"User {n % 7}",
+            "email": f"user{n % 7}@example.org",
+            "product_id": f"p-{n % 5}",
+            "product_name": f"Product {n % 5}",
+            "product_category": "books" if n % 3 else "toys",
+            "quantity": 1 + n % 3,
             "amount": Decimal(n) + Decimal("0.50"),
+            "currency": "EUR",
+            "transaction_type": "purchase",
+            "status": "completed",
+            "payment_method": "card",
+            "country": "FR" if n % 2 else "DE",
+            "city": "Paris" if n % 2 else "Berlin",
+            "customer_rating": 1 + n % 5 if n % 4 else None,
+            "ip_address": f"192.0.2.{n}",
+            "device": "mobile",
+            "discount_code": None,
         }
         for n in range(count)
     ]
@@ -86,9 +94,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         encoding="utf-8",
     )
     installation = open_installation(settings)
-    installation.lake.iceberg.create_namespace("raw")
-    table = installation.lake.iceberg.create_table("raw.transactions", _SCHEMA)
-    table.append(pa.Table.from_pylist(rows(), _SCHEMA))
+    for namespace in ("raw", "curated"):
+        installation.lake.iceberg.create_namespace(namespace)
+        table = installation.lake.iceberg.create_table(f"{namespace}.transactions", SCHEMA)
+        table.append(pa.Table.from_pylist(rows(), SCHEMA))
     with installation.db.writing() as session:
         for name in ("alice", "bob"):
             create_user(session, name, now=datetime.now(UTC), password=PASSWORD)
