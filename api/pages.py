@@ -83,7 +83,7 @@ async def _paging(
     cursor: Annotated[
         str | None,
         Query(
-            max_length=16_384,
+            max_length=2048,
             description="Where to go on: `page.next_cursor` of the last page. It is bound to its caller and question.",
         ),
     ] = None,
