@@ -82,7 +82,8 @@ def operating(user: str = "admin") -> Iterator[Operator]:
 
     installation = open_installation(settings)
     try:
-        principal = Principal(user, authenticated_by="cli")
+        known = installation.policies.current().user(user)
+        principal = Principal(user, roles=known.roles if known else (), authenticated_by="cli")
         command = shlex.join(["sluice", *sys.argv[1:]])
         request_id = f"cli-{secrets.token_hex(8)}"
         trail = RequestTrail(installation.audit, request_id, "CLI", command, door="cli", principal=principal)
