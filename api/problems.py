@@ -76,6 +76,10 @@ def add_handlers(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        about_body = any(item["loc"][0] == "body" for item in error.errors())
+        if about_body and request.scope["state"]["access"].trail.body and not _is_json(media_type):
+            return problem_response(_not_json(media_type), request.scope)
         return problem_response(_invalid(error), request.scope)
 
     async def on_http(request: Request, error: Exception) -> Response:
@@ -99,12 +103,21 @@ def unknown_parameter(name: str, known: list[str]) -> Invalid:
     )
 
 
+def _is_json(media_type: str) -> bool:
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
+
+
+def _not_json(media_type: str) -> UnsupportedMedia:
+    return UnsupportedMedia(
+        f"The body is {clip(media_type)}." if media_type else "The body has no Content-Type.",
+        hint="Send JSON with Content-Type: application/json; curl's -d sends a form unless --json is used.",
+    )
+
+
 def _invalid(error: RequestValidationError) -> Problem:
     errors = error.errors()
     if any(item["type"] == "json_invalid" for item in errors):
-        return MalformedBody(
-            "The body can't be read as JSON.", hint="Send one JSON object, with Content-Type: application/json."
-        )
+        return _malformed()
     shown = [_shown(item) for item in errors[:_MOST_ERRORS]]
     first = shown[0]
     place = first.get("parameter") or first.get("pointer")
@@ -112,6 +125,12 @@ def _invalid(error: RequestValidationError) -> Problem:
         f"{place or 'The body'} does not fit: {first['expected']}.",
         hint="Correct what `errors` lists; /docs describes every field.",
         errors=shown,
+    )
+
+
+def _malformed() -> MalformedBody:
+    return MalformedBody(
+        "The body can't be read as JSON.", hint="Send one JSON object, with Content-Type: application/json."
     )
 
 
@@ -134,6 +153,8 @@ def _shown(item: Mapping[str, Any]) -> dict[str, str]:
 def _from_http(error: HTTPException, request: Request) -> Problem:
     headers = dict(error.headers or {})
     match error.status_code:
+        case 400:  # nested too deep, or a number that is too long
+            return _malformed()
         case 404:
             return NotFound(
                 "There is nothing at this path.", hint="/docs lists every operation and its path.", headers=headers
@@ -146,8 +167,6 @@ def _from_http(error: HTTPException, request: Request) -> Problem:
             )
         case 406:
             return NotAcceptable("None of the media types in Accept is offered.", hint="Ask for application/json.")
-        case 415:
-            return UnsupportedMedia("The body's media type is not taken.", hint="Send Content-Type: application/json.")
         case status if status < 500:
             return BadRequest("The request can't be understood.", hint="/docs describes every operation.")
     return internal()

@@ -9,6 +9,7 @@ import pytest
 from infra.errors import PROBLEMS
 from tests.api.conftest import Server
 
+JSON = {"Content-Type": "application/json"}
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "hint", "request_id"}
 
 
@@ -34,7 +35,7 @@ MEMBERS = {"type", "title", "status", "detail", "instance", "code", "hint", "req
         (
             "POST",
             "/v1/users",
-            {"content": b"{", "headers": {"Content-Type": "application/json"}},
+            {"content": b"{", "headers": JSON},
             400,
             "malformed-body",
         ),
@@ -50,6 +51,18 @@ MEMBERS = {"type", "title", "status", "detail", "instance", "code", "hint", "req
             "bad-parameter",
         ),
         ("POST", "/v1/login", {"json": {"user": "alice", "password": "no"}}, 401, "login-failed"),
+        ("POST", "/v1/users", {"content": b'{"name": "carol"}'}, 415, "unsupported-media-type"),
+        ("POST", "/v1/users", {"data": {"name": "carol"}}, 415, "unsupported-media-type"),
+        ("POST", "/v1/users", {"content": b"[" * 100_000, "headers": JSON}, 400, "malformed-body"),
+        ("POST", "/v1/users", {"content": b'{"name": ' + b"9" * 5000 + b"}", "headers": JSON}, 400, "malformed-body"),
+        ("POST", "/v1/users", {"content": b'{"name": "\\ud800"}', "headers": JSON}, 422, "invalid"),
+        ("POST", "/v1/users", {"content": b"\xff\xfe", "headers": JSON}, 400, "malformed-body"),
+        ("GET", "/v1/users/%ff%00", {}, 404, "user-not-found"),
+        ("GET", "/v1/users?limit=" + "9" * 5000, {}, 422, "invalid"),
+        ("GET", "/v1/files/../../etc/passwd/content", {}, 404, "not-found"),
+        ("GET", "/v1/files/..%2f..%2fetc%2fpasswd/content", {}, 422, "bad-resource"),
+        ("GET", "/v1/files/.warehouse/raw/x.parquet/content", {}, 422, "bad-resource"),
+        ("GET", "/docs/problems/..%2f..%2fREADME", {}, 404, "not-found"),
     ],
 )
 def test_what_goes_wrong_has_one_shape(
