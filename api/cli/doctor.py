@@ -6,6 +6,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import distributions, packages_distributions
 from typing import Final
@@ -102,7 +103,8 @@ def _lake(settings: Settings) -> Finding:
 
     if not settings.lake_dir.is_dir():
         return Finding("lake", False, "the folder is missing", "Set SLUICE_LAKE_DIR to the lake's folder.")
-    tables = Lake(settings).tables()
+    with closing(Lake(settings)) as lake:
+        tables = lake.tables()
     return Finding("lake", True, f"{len(tables)} tables in {settings.lake_dir}")
 
 
