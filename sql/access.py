@@ -56,6 +56,9 @@ class Trail(Protocol):
             AuditUnavailable: it can't be recorded, so nothing may be read.
         """
 
+    def changing(self) -> None:
+        """Makes the record of a change durable before it is made; raises AuditUnavailable like `reading`."""
+
     def returned(self, rows: int) -> None:
         """Adds to the number of rows that left, for the outcome record."""
 
