@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -72,9 +73,9 @@ def test_absent_tables_are_told_apart_by_nothing(lake, table):
 
 
 def test_a_commit_of_another_process_shows_at_once(lake, settings, table):
-    other = Lake(settings)
     before = lake.relation(T)
-    other.iceberg.load_table("raw.t").append(pa.table({"id": [3], "name": ["c"]}))
+    with closing(Lake(settings)) as other:
+        other.iceberg.load_table("raw.t").append(pa.table({"id": [3], "name": ["c"]}))
     assert lake.relation(T).row_count == 3
     assert lake.relation(T, snapshot=before.snapshot.id).row_count == 2
 
@@ -95,10 +96,11 @@ def test_a_dropped_table_is_not_found_and_its_successor_is_another(lake, table):
 def test_damaged_metadata_is_a_problem_without_a_path(lake, settings, table):
     location = Path(table.metadata_location.removeprefix("file://"))
     location.write_bytes(b"{")
-    with pytest.raises(TableUnreadable) as refusal:
-        Lake(settings).relation(T)
-    assert str(settings.lake_dir) not in refusal.value.detail + refusal.value.hint
-    assert Lake(settings).tables() == []
+    with closing(Lake(settings)) as fresh:
+        with pytest.raises(TableUnreadable) as refusal:
+            fresh.relation(T)
+        assert str(settings.lake_dir) not in refusal.value.detail + refusal.value.hint
+        assert fresh.tables() == []
 
 
 @pytest.mark.parametrize("pattern", ["*-m0.avro", "snap-*.avro", "*.parquet"])
@@ -153,7 +155,7 @@ def test_many_threads_get_the_same_answers(lake, table):
         relation = fresh.relation(T)
         return relation.stamp, fresh.plan(relation)
 
-    with ThreadPoolExecutor(16) as pool:
+    with closing(fresh), ThreadPoolExecutor(16) as pool:
         assert len(set(pool.map(ask, range(200)))) == 1
 
 

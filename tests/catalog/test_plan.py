@@ -113,7 +113,8 @@ def written(tmp_path_factory):
             table.append(pa.table({"c": pa.array(values, arrow.field("c").type)}, schema=arrow))
         return lake.relation(Resource.table(name)), lake
 
-    return written
+    yield written
+    lake.close()
 
 
 def test_pruning_leaves_out_what_it_can(written):

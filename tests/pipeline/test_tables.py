@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,9 +28,10 @@ NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+def lake(tmp_path: Path) -> Iterator[Lake]:
     (tmp_path / "lake").mkdir()
-    return Lake(Settings(state_dir=tmp_path / "state", lake_dir=tmp_path / "lake"))
+    with closing(Lake(Settings(state_dir=tmp_path / "state", lake_dir=tmp_path / "lake"))) as lake:
+        yield lake
 
 
 def rows(lake: Lake) -> dict[str, int | None]:

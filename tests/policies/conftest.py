@@ -15,3 +15,4 @@ def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path)
     yield house
     house.db.close()
+    house.lake.close()

@@ -42,7 +42,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     home: Path = tmp_path_factory.mktemp("governed")
     (home / "lake").mkdir()
     (home / "state").mkdir()
@@ -51,7 +51,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     table = lake.iceberg.create_table("raw.t", SCHEMA, properties={"sluice.key": '["id"]'})
     for start in range(0, 60, 20):
         table.append(pa.Table.from_pylist(ROWS[start : start + 20], schema=SCHEMA))
-    return lake
+    yield lake
+    lake.close()
 
 
 @pytest.fixture(scope="module")
