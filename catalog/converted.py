@@ -9,7 +9,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -18,9 +18,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.convert import Inference, InferredColumn, convert
+from catalog.convert import Inference, convert
 from catalog.formats import Format
-from catalog.formats.blocks import Reject
+from catalog.formats.blocks import Block, Reject
 from catalog.formats.compression import open_stream
 
 _MOST_TOLD: Final = 1000
@@ -58,23 +58,13 @@ class TextFile:
     form: Format
     codec: str | None
 
-    def observe(self, inference: Inference, reject: Reject) -> None:
-        """Looks at every value."""
-        self._each(reject, inference.observe)
-
-    def write(
-        self, columns: tuple[InferredColumn, ...], take: Callable[[pa.RecordBatch], None], reject: Reject
-    ) -> None:
-        """Gives every record, typed, in order."""
-        self._each(reject, lambda block: take(convert(block, columns, reject)))
-
-    def _each(self, reject: Reject, use: Callable[..., None]) -> None:
+    def blocks(self, reject: Reject) -> Iterator[Block]:
+        """Its records, in order; those that are none are rejected."""
         read = self.form.read
         if read is None:
             raise TypeError(f"{self.form.name} is typed already")
         with open_stream(self.path, self.name, self.codec) as stream:
-            for block in read(stream, reject):
-                use(block)
+            yield from read(stream, reject)
 
 
 class Converted:
@@ -123,14 +113,16 @@ class Converted:
                 rejected.append(RejectedRow(file.name, line, reason))
 
         inference = Inference()
-        file.observe(inference, reject)
+        for block in file.blocks(reject):
+            inference.observe(block)
         columns = inference.columns(file.name)
         rejected.clear()  # the second reading tells the same ones again
         draft = path.with_suffix(f".{secrets.token_hex(6)}")
         try:
             schema = pa.schema([pa.field(column.name, column.type) for column in columns])
             with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-                file.write(columns, writer.write_batch, reject)
+                for block in file.blocks(reject):
+                    writer.write_batch(convert(block, columns, reject))
             with draft.open("rb") as written:
                 os.fsync(written.fileno())
             path.with_suffix(".rejected").write_bytes(orjson.dumps([asdict(row) for row in rejected]))
