@@ -31,7 +31,7 @@ FilePath = Annotated[
     str, Path(description="The file's path in the lake, with `/`.", examples=["landing/2026-11-24.ndjson"])
 ]
 _CHUNK: Final = 256 * 1024
-# By the ending without `.gz` and `.zst`; everything else is bytes.
+# By the ending; everything else is bytes.
 _MEDIA_TYPES: Final = {
     ".csv": "text/csv",
     ".json": "application/json",
@@ -39,6 +39,7 @@ _MEDIA_TYPES: Final = {
     ".jsonl": "application/jsonl",
     ".parquet": "application/vnd.apache.parquet",
 }
+_COMPRESSED: Final = {".gz": "application/gzip", ".zst": "application/zstd"}
 
 
 class ContentRestricted(Forbidden):
@@ -79,7 +80,10 @@ Needs the action `read` on the file, without restrictions.""",
     responses={
         200: {
             "description": "The file.",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {
+                media_type: {"schema": {"type": "string", "format": "binary", "examples": ["the file's bytes"]}}
+                for media_type in (*_MEDIA_TYPES.values(), *_COMPRESSED.values(), "application/octet-stream")
+            },
         },
         304: {"description": "The file that you hold is still the same."},
     },
@@ -131,11 +135,7 @@ async def _read(descriptor: int, size: int) -> AsyncIterator[bytes]:
 
 
 def _media_type(name: PurePosixPath) -> str:
-    if name.suffix == ".gz":
-        return "application/gzip"
-    if name.suffix == ".zst":
-        return "application/zstd"
-    return _MEDIA_TYPES.get(name.suffix.lower(), "application/octet-stream")
+    return (_MEDIA_TYPES | _COMPRESSED).get(name.suffix.lower(), "application/octet-stream")
 
 
 def _reading(decision: Decision, relation: Relation) -> Reading:

