@@ -70,6 +70,7 @@ def register(
     with operating() as operator, bar:
         lake = operator.installation.lake
         task = bar.add_task("register", total=None)
+        operator.trail.changing()
         made = make(
             lake,
             source,
@@ -78,7 +79,7 @@ def register(
             versioned=versioned,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-        with operator.changing() as session:
+        with operator.installation.db.writing() as session:
             bind_table(session, lake, name)
         columns = {column.name: column.type for column in lake.relation(name).columns}
     for row in made.rejected:

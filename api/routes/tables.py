@@ -85,8 +85,9 @@ async def register_table(body: TableIn, access: Caller, installation: Installed)
         installation.door.decide(access, "write", table)
         for source in find_sources(installation.lake, body.source):
             _may_take(installation, access, source)
-        with installation.changing(access.trail) as session:
-            made = register(installation.lake, body.source, body.name, key=body.key, versioned=body.versioned)
+        access.trail.changing()
+        made = register(installation.lake, body.source, body.name, key=body.key, versioned=body.versioned)
+        with installation.db.writing() as session:  # short: registering itself holds no lock
             bind_table(session, installation.lake, table)
         return _registered(made)
 
