@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
-from policies.decide import decide
-from policies.store import PolicyStore
 
 from catalog.lake import Lake
 from catalog.lru import Lru
@@ -19,7 +17,9 @@ from catalog.relations import Relation
 from catalog.resources import Resource, ResourceNotFound
 from infra.errors import Forbidden
 from infra.keys import Keys
+from policies.decide import decide
 from policies.decision import Decision
+from policies.store import PolicyStore
 from sql.access import Access, Reading
 from sql.bounds import question_bounds, row_filter_bounds
 from sql.cursors import Cursor, Cursors, OutdatedCursor, digest, from_text, to_text

@@ -21,7 +21,7 @@ def test_a_csv_becomes_a_table_and_its_misfit_is_told(tmp_path: Path) -> None:
     (tmp_path / "lake" / "sales.csv").write_text(f"id,amount\n{rows}1,2,3\n")
     made = sluice(tmp_path, "register", "sales.csv", "--table", "raw.sales", "--key", "id", "--json")
     assert made.returncode == 0, made.stderr
-    (told,) = [json.loads(line) for line in made.stdout.splitlines()]
+    (told,) = json.loads(made.stdout)
     assert (told["rows"], told["rejected"], told["columns"]) == (200, 1, {"id": "bigint", "amount": "bigint"})
     assert "sales.csv:202:" in made.stderr
     again = sluice(tmp_path, "register", "sales.csv", "--table", "raw.sales")
