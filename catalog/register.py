@@ -33,6 +33,7 @@ from infra.errors import Conflict, Invalid, NotFound
 TOLERANCE: Final = 0.01
 _MOST_TOLD: Final = 1000
 _MOST_SOURCES: Final = 10_000
+_ROW_GROUP: Final = 100_000  # rows: what is read at least for one of them
 
 Progress = Callable[[int, int], None]
 
@@ -199,7 +200,7 @@ class _Text:
 
 
 class _Parquet:
-    """Parquet files: in place where all have one schema that a table can have as it is."""
+    """Parquet files: in place where the types of all are a table's as they are."""
 
     def __init__(self, lake: Lake, files: Sequence[Resource], _rejected: Rejected, progress: Progress) -> None:
         self._files = [(resource.name, lake.file_path(resource)) for resource in files]
@@ -210,7 +211,7 @@ class _Parquet:
                 schemas.append(opened.schema_arrow.remove_metadata())
             check_column_names(schemas[-1].names, name)
         self.schema = _union([name for name, _ in self._files], schemas)
-        self.in_place = all(schema.equals(self.schema, check_metadata=True) for schema in schemas)
+        self.in_place = all(_as_it_is(column, self.schema) for schema in schemas for column in schema)
         self.paths = [path.as_uri() for _, path in self._files] if self.in_place else []
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -236,6 +237,12 @@ def _union(names: Sequence[str], schemas: Sequence[pa.Schema]) -> pa.Schema:
                 )
     check_column_names(list(kinds), names[0])
     return pa.schema([pa.field(name, kind) for name, kind in kinds.items()])
+
+
+def _as_it_is(column: pa.Field, schema: pa.Schema) -> bool:
+    """Whether a file's column can be read as the table's. Files that carry field ids of their own are converted: their
+    ids are another table's."""
+    return column.type == schema.field(column.name).type and b"PARQUET:field_id" not in (column.metadata or {})
 
 
 def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -280,6 +287,7 @@ def _properties(files: Sequence[Resource], key: Sequence[str], *, versioned: boo
         "sluice.sources": json.dumps([resource.name for resource in files]),
         # Ids that share their first characters can be told apart in a file's bounds only when those are whole.
         **{f"write.metadata.metrics.column.{column}": "full" for column in key},
+        "write.parquet.row-group-limit": str(_ROW_GROUP),
         "write.metadata.delete-after-commit.enabled": "true",
         "write.metadata.previous-versions-max": "20",
     }

@@ -37,9 +37,10 @@ def rows_of(lake: Lake, read: Read, name: str) -> list[dict[str, Any]]:
 
 
 def test_parquet_stays_where_it_is(lake: Lake, read: Read) -> None:
-    for day in (1, 2):
-        put(lake, f"sales/{day}.parquet", b"")
-        pq.write_table(pa.table({"id": [day], "city": ["Lyon"]}), lake.lake_dir / f"sales/{day}.parquet")
+    (lake.lake_dir / "sales").mkdir()
+    required = pa.schema([pa.field("city", pa.string(), nullable=False), pa.field("id", pa.int64())])
+    pq.write_table(pa.table({"id": [1], "city": ["Lyon"]}), lake.lake_dir / "sales/1.parquet")
+    pq.write_table(pa.table({"city": ["Nice"], "id": [2]}, schema=required), lake.lake_dir / "sales/2.parquet")
     done: list[tuple[int, int]] = []
     made = register(lake, "sales/*.parquet", "raw.sales", key=["id"], progress=lambda *at: done.append(at))
     assert (made.in_place, made.rows, made.files) == (True, 2, ("sales/1.parquet", "sales/2.parquet"))
