@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
+import anyio
 import orjson
 import pyarrow as pa
 from fastapi import Request
@@ -120,12 +122,18 @@ async def stream_response(
         raise
 
     async def body() -> AsyncIterator[bytes]:
+        # The next piece is made while this one is on its way.
+        coming = asyncio.ensure_future(run_in_threadpool(next, chunks, None))
         try:
             yield first
-            while (chunk := await run_in_threadpool(next, chunks, None)) is not None:
+            while (chunk := await coming) is not None:
+                coming = asyncio.ensure_future(run_in_threadpool(next, chunks, None))
                 if chunk:
                     yield chunk
         finally:
+            with anyio.CancelScope(shield=True):  # a client that left must not leave a query that is still in use
+                await asyncio.wait([coming])
+            coming.exception()  # seen, where nobody was left to see it
             result.close()
 
     return StreamingResponse(body(), media_type=format_.media_type, headers={"Vary": _VARY, **headers})

@@ -14,6 +14,7 @@ import pyarrow.parquet
 from api.json_values import is_texted, json_column, json_rows, json_text
 
 Encode = Callable[[Iterable[pa.RecordBatch], pa.Schema], Iterator[bytes]]
+_END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _ROW_GROUP_BYTES: Final = 32 * 1024 * 1024
 
 
@@ -144,13 +145,12 @@ def _parquet(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[b
 
 
 def _arrow(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes]:
-    sink = _Sink()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        yield sink.take()
-        for batch in batches:
-            writer.write_batch(batch)
-            yield sink.take()
-    yield sink.take()
+    # Message by message (Arrow's columnar format, "IPC Streaming Format"): a writer over a Python file would copy each
+    # of a batch's buffers by itself.
+    yield schema.serialize().to_pybytes()
+    for batch in batches:
+        yield batch.serialize().to_pybytes()
+    yield _END_OF_STREAM
 
 
 FORMATS: Final[dict[str, Format]] = {

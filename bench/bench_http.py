@@ -25,7 +25,10 @@ def results(rounds: int) -> Iterator[Result]:
         direct = duckdb.connect()
         direct.execute(f"SET threads = {settings.engine_threads}")
         files = f"{settings.lake_dir}/transactions/*.parquet"
-        with serving(settings, token) as (client, pid), serving(settings, token, SLUICE_AUDIT="off") as (silent, _):
+        with (
+            serving(settings, token, SLUICE_PAGE_LIMIT="10000") as (client, pid),
+            serving(settings, token, SLUICE_AUDIT="off") as (silent, _),
+        ):
             ids = [f"t{n:09}" for n in random.Random(1).sample(range(ROWS), 5000)]
             yield compare(
                 "point-lookup-http",
@@ -59,7 +62,7 @@ def results(rounds: int) -> Iterator[Result]:
             yield compare(
                 "export-arrow",
                 "All million rows as an Arrow stream over HTTP, milliseconds.",
-                lambda: client.get(f"{_TABLE}/export?format=arrow"),
+                lambda: client.drain(f"{_TABLE}/export?format=arrow"),
                 lambda: _direct_export(direct, files),
                 peer="DuckDB in process to the same Arrow stream in memory",
                 target=AtMost("ratio", 1.3),
@@ -89,10 +92,12 @@ def _direct_export(direct: duckdb.DuckDBPyConnection, files: str) -> int:
 
 
 def _deep(client: Client) -> str:
-    """The path of the page that begins at row 900,000: its cursor comes from the page before it."""
-    before = client.get(f"{_TABLE}/rows?limit=10&transaction_id=gte.t000899990")
-    cursor = json.loads(before)["page"]["next_cursor"]
-    return f"{_TABLE}/rows?limit=10&transaction_id=gte.t000899990&cursor={cursor}"
+    """The path of the page that begins at row 900,000, found by walking there in large steps."""
+    step, path = 10_000, f"{_TABLE}/rows?limit=10000"
+    for _ in range(900_000 // step):
+        cursor = json.loads(client.get(path))["page"]["next_cursor"]
+        path = f"{_TABLE}/rows?limit={step}&cursor={cursor}"
+    return f"{_TABLE}/rows?limit=10&cursor={cursor}"
 
 
 def _resident(pid: int) -> float:

@@ -67,6 +67,17 @@ class Client:
             raise RuntimeError(f"{answer.status}: {body[:300]!r}")
         return body
 
+    def drain(self, path: str) -> int:
+        """Reads an answer without keeping it. Returns its length in bytes."""
+        self._connection.request("GET", path, headers=self._headers)
+        answer = self._connection.getresponse()
+        size, buffer = 0, bytearray(1 << 20)
+        while read := answer.readinto(buffer):
+            size += read
+        if answer.status != 200:
+            raise RuntimeError(f"{answer.status} for {path}")
+        return size
+
 
 @contextmanager
 def serving(settings: Settings, token: str, **changes: str) -> Iterator[tuple[Client, int]]:
