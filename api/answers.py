@@ -121,7 +121,7 @@ async def stream_response(
         result.close()
         raise
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncIterator[bytes | memoryview]:
         # The next piece is made while this one is on its way.
         coming = asyncio.ensure_future(run_in_threadpool(next, chunks, None))
         try:

@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from api.json_values import is_texted, json_column, json_rows, json_text
 
-Encode = Callable[[Iterable[pa.RecordBatch], pa.Schema], Iterator[bytes]]
+Encode = Callable[[Iterable[pa.RecordBatch], pa.Schema], Iterator[bytes | memoryview]]
 _END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _ROW_GROUP_BYTES: Final = 32 * 1024 * 1024
 
@@ -144,12 +144,12 @@ def _parquet(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[b
     yield sink.take()
 
 
-def _arrow(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes]:
+def _arrow(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes | memoryview]:
     # Message by message (Arrow's columnar format, "IPC Streaming Format"): a writer over a Python file would copy each
     # of a batch's buffers by itself.
     yield schema.serialize().to_pybytes()
     for batch in batches:
-        yield batch.serialize().to_pybytes()
+        yield memoryview(batch.serialize())
     yield _END_OF_STREAM
 
 

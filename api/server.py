@@ -17,6 +17,7 @@ def run(settings: Settings) -> None:
         AuditUnavailable: nothing could be recorded, so nothing is served.
     """
     installation = open_installation(settings)
+    installation.lake.tables()  # what it loads would otherwise be the first caller's to wait for
     unsubscribe = subscribe(log_to_stderr(settings.log_level))
     try:
         uvicorn.run(
