@@ -109,40 +109,31 @@ def _test(test: Test, numbers: Iterator[str], types: dict[str, str]) -> exp.Expr
 
 
 def _after(rows: Rows, last: tuple[Value | None, ...], types: dict[str, str]) -> exp.Expr:
-    """Rows that come after the last page's last one in the total order."""
-    names = [sort.column.name for sort in rows.order] + [FILE, POSITION]
-    sorts: list[Sort | None] = [*rows.order, None, None]
-    branches: list[exp.Expr] = []
-    equal: list[exp.Expr] = []
-    for place, (name, sort, value) in enumerate(zip(names, sorts, last, strict=True)):
-        beyond = _beyond(name, sort, None if value is None else _placeholder(f"a{place}", types))
-        if beyond is not None:
-            branches.append(exp.and_(*equal, beyond) if equal else beyond)
-        same = exp.Is(this=_column(name), expression=exp.Null())
-        equal.append(same if value is None else exp.EQ(this=_column(name), expression=_placeholder(f"a{place}", types)))
-    after = exp.or_(*branches)
-    first = _from_first(rows, last[0], types)
-    return after if first is None else exp.and_(first, after)
+    """Rows that come after the last page's last one in the total order.
+
+    Nested rather than a list of cases: its outermost condition asks the first column alone, by which engines leave
+    files and row groups out.
+    """
+    place = len(rows.order) + 1
+    after: exp.Expr = exp.GT(this=_column(POSITION), expression=_placeholder(f"a{place}", types))
+    sorts = [*rows.order, None]
+    names = [*(sort.column.name for sort in rows.order), FILE]
+    for place in reversed(range(len(names))):
+        value = None if last[place] is None else _placeholder(f"a{place}", types)
+        after = _beyond(names[place], sorts[place], value, after)
+    return after
 
 
-def _beyond(name: str, sort: Sort | None, value: exp.Expr | None) -> exp.Expr | None:
+def _beyond(name: str, sort: Sort | None, value: exp.Expr | None, rest: exp.Expr) -> exp.Expr:
+    """Rows beyond a value of one column, or with that very value and beyond in the rest of the order."""
     column = _column(name)
+    null = exp.Is(this=column, expression=exp.Null())
     nulls_first = sort is not None and sort.nulls_first
     if value is None:
-        return exp.not_(exp.Is(this=column, expression=exp.Null())) if nulls_first else None
-    beyond: exp.Expr = (exp.LT if sort is not None and sort.descending else exp.GT)(this=column, expression=value)
+        return exp.or_(exp.not_(null), rest) if nulls_first else exp.and_(null, rest)
+    from_here: exp.Expr = (exp.LTE if sort is not None and sort.descending else exp.GTE)(this=column, expression=value)
+    parts: list[exp.Expr] = [exp.NEQ(this=column.copy(), expression=value.copy()), rest]
     if sort is not None and not nulls_first and not sort.column.required:
-        beyond = exp.paren(exp.or_(beyond, exp.Is(this=column.copy(), expression=exp.Null())))
-    return beyond
-
-
-def _from_first(rows: Rows, last: Value | None, types: dict[str, str]) -> exp.Expr | None:
-    """What `_after` implies about the first column alone: engines leave files and row groups out by it."""
-    if not rows.order or last is None:
-        return None
-    sort, value = rows.order[0], _placeholder("a0", types)
-    column = _column(sort.column.name)
-    bound: exp.Expr = (exp.LTE if sort.descending else exp.GTE)(this=column, expression=value)
-    if sort.column.required or sort.nulls_first:
-        return bound
-    return exp.paren(exp.or_(bound, exp.Is(this=column.copy(), expression=exp.Null())))
+        from_here = exp.or_(from_here, null)
+        parts.insert(1, null.copy())
+    return exp.and_(exp.paren(from_here), exp.paren(exp.or_(*parts)))
