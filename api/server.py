@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import uvicorn
 
 from api.app import create_app
@@ -17,7 +19,7 @@ def run(settings: Settings) -> None:
         AuditUnavailable: nothing could be recorded, so nothing is served.
     """
     installation = open_installation(settings)
-    installation.lake.tables()  # what it loads would otherwise be the first caller's to wait for
+    importlib.import_module("pyiceberg.io.pyarrow")  # a second that the first caller would wait otherwise
     unsubscribe = subscribe(log_to_stderr(settings.log_level))
     try:
         uvicorn.run(

@@ -29,7 +29,7 @@ SCHEMA = pa.schema([("id", pa.int64())])
 
 # Children of a process that has imported everything already start at once.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["api.server"])
+CONTEXT.set_forkserver_preload(["api.server", "pyiceberg.io.pyarrow"])
 
 
 class Server:

@@ -57,7 +57,7 @@ def _check(installation: Installation) -> dict[str, str]:
     return {
         "database": _works(lambda: _ask_database(installation)),
         "audit": audit if installation.audit.on else "off",
-        "lake": _works(installation.lake.tables),
+        "lake": _works(installation.lake.iceberg.list_namespaces),
     }
 
 
