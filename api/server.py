@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import signal
+import socket
+from typing import Any, NoReturn
 
 import uvicorn
 
 from api.app import create_app
-from api.installation import open_installation
+from api.installation import Installation, open_installation
 from infra.observe import log_to_stderr, subscribe
 from infra.settings import Settings
 
@@ -22,15 +25,42 @@ def run(settings: Settings) -> None:
     importlib.import_module("pyiceberg.io.pyarrow")  # a second that the first caller would wait otherwise
     unsubscribe = subscribe(log_to_stderr(settings.log_level))
     try:
-        uvicorn.run(
-            create_app(installation),
-            host=settings.host,
-            port=settings.port,
-            log_level="warning",
-            access_log=False,  # every request is in the audit, and told as an event
-            server_header=False,
-            timeout_graceful_shutdown=10,
-        )
+        serve(make_server(installation, host=settings.host, port=settings.port))
     finally:
         unsubscribe()
         installation.close()
+
+
+def make_server(installation: Installation, **options: Any) -> uvicorn.Server:
+    """A server over an installation. Every request is in the audit and told as an event, so it keeps no log of its own.
+
+    Args:
+        installation: what answers; it stays its caller's to close.
+        options: of `uvicorn.Config`.
+    """
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(installation),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
+            **options,
+        )
+    )
+
+
+def serve(server: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
+    """Serves until SIGINT or SIGTERM, and returns, so that whoever opened something closes it."""
+
+    def leave(_signal: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    # uvicorn raises the signal again when it has stopped: that has to end in our clean-up, not kill the process.
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        server.run(sockets=sockets)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, previous)

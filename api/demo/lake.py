@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from pipeline.source import Source
 from pipeline.tables import CURATED, QUARANTINE, RAW, TransactionTables
 
 DAYS: Final = 30
+RECENT: Final = 150  # transactions in five minutes
 DAILY_COMMITS: Final = 7
 LANDED_DAYS: Final = 3
 
@@ -47,6 +48,11 @@ def fill(
         tables.write(pa.concat_tables(day.table() for day in commit), now=now)
         tables.tag(f"day-{DAILY_COMMITS - place}")
         progress(place + 1, len(commits))
+
+
+def catch_up(tables: TransactionTables, source: Source, *, now: datetime) -> None:
+    """Writes what came in the last five minutes, so that metrics of "now" have something to say from the start."""
+    tables.write(source.live(now - timedelta(minutes=5), now, RECENT).table(), now=now)
 
 
 def is_filled(lake: Lake) -> bool:

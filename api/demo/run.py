@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import threading
 import time
@@ -13,16 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-import uvicorn
-
-from api.app import create_app
 from api.demo.examples import FIRST_PAGE
-from api.demo.lake import fill, is_filled, start_over
+from api.demo.lake import catch_up, fill, is_filled, start_over
 from api.demo.people import Credentials, invite
 from api.initialise import initialise
 from api.installation import Installation, open_installation
+from api.server import make_server, serve
 from infra.errors import Conflict, Unavailable
 from infra.settings import Settings
 from pipeline.source import Source
@@ -84,16 +81,14 @@ def run(folder: Path, port: int, *, progress: Callable[[int, int], None], announ
         if not is_filled(installation.lake):
             start_over(installation.lake)
             fill(installation.lake, TransactionTables(installation.lake), source, now=now, progress=progress)
+        catch_up(TransactionTables(installation.lake), source, now=datetime.now(UTC))
         demo = Demo(f"http://{HOST}:{settings.port}", folder, invite(installation, now=now))
         stack.enter_context(Trickle(source, TransactionTables(installation.lake)))
         _serve(installation, listener, demo, announce)
 
 
 def _serve(installation: Installation, listener: socket.socket, demo: Demo, announce: Callable[[Demo], None]) -> None:
-    config = uvicorn.Config(
-        create_app(installation), log_level="warning", access_log=False, server_header=False, lifespan="on"
-    )
-    server = uvicorn.Server(config)
+    server = make_server(installation)
     failures: list[DemoNotAnswering] = []
 
     def greet() -> None:
@@ -104,19 +99,9 @@ def _serve(installation: Installation, listener: socket.socket, demo: Demo, anno
             failures.append(failure)
             server.should_exit = True
 
-    def leave(_signal: int, _frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    # uvicorn raises the signal again when it has stopped: that has to end in our clean-up, not kill the process.
-    previous = signal.signal(signal.SIGTERM, leave)
     greeter = threading.Thread(target=greet, name="greeter", daemon=True)
     greeter.start()
-    try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    serve(server, sockets=[listener])
     if failures:
         raise failures[0]
 
