@@ -24,7 +24,7 @@ demo: install  ## Start a complete example: lake, users, API (ARGS="--port 8001"
 	@$(BIN)/sluice demo $(ARGS)
 
 test: install  ## Run every test (ARGS="tests/policies -k masks")
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: install  ## Format, lint, types, import rules, docs, structure
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(CHECKS)

@@ -81,6 +81,8 @@ def create_app(installation: Installation) -> FastAPI:
         lifespan=lifespan,
         swagger_ui_parameters={"displayRequestDuration": True},
     )
+    if installation.canaries is not None:
+        installation.canaries.prepare()
     app.state.installation, app.state.metrics = installation, registry
     for module in _OPEN_ENDED:
         app.include_router(module.router)

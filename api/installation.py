@@ -22,6 +22,7 @@ from policies.login import Login
 from policies.oidc import OidcIssuer
 from policies.store import PolicyStore
 from sql.access import Trail
+from sql.canaries import Canaries
 from sql.door import Door
 from sql.engines import Engine
 from sql.engines.duckdb import DuckDb
@@ -37,6 +38,7 @@ class Installation:
         policies, authenticator, login: who is who, and may do what.
         audit, accesses: the log of every request, and its index.
         engine, door: what runs queries, and the one way to it.
+        canaries: look whether filters and masks hold; None where a setting leaves them out.
         operations: long work.
     """
 
@@ -51,6 +53,7 @@ class Installation:
     accesses: AuditIndex
     engine: Engine
     door: Door
+    canaries: Canaries | None
     operations: Operations
     _stack: ExitStack
 
@@ -107,6 +110,7 @@ def open_installation(settings: Settings) -> Installation:
             accesses=accesses,
             engine=engine,
             door=Door(lake, policies, engine, keys),
+            canaries=Canaries(lake, engine, keys) if settings.canaries else None,
             operations=operations,
             _stack=stack.pop_all(),
         )

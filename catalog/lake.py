@@ -20,7 +20,7 @@ from catalog.footers import Naming
 from catalog.lru import Lru
 from catalog.plan import TablePlan
 from catalog.relations import Relation, Snapshot
-from catalog.resources import Resource, ResourceNotFound, clip
+from catalog.resources import CANARY, Resource, ResourceNotFound, clip
 from catalog.scan import Bound, ScanPlan
 from catalog.snapshots import VersioningNotAvailable, no_snapshot
 from catalog.tables import LakeTable, TableInfo, TableUnreadable
@@ -150,6 +150,8 @@ class Lake:
             names = sorted(f"{namespace}.{name}" for namespace, name in connection.execute(statement))
         found = []
         for name in names:
+            if name == CANARY.name:
+                continue
             with suppress(Problem):  # another writer's name or feature: nobody can ask for it here
                 found.append(self.table(Resource.table(name)))
         return found

@@ -82,6 +82,10 @@ class Resource:
         return cls("file", path)
 
 
+# A table of Sluice's own, which no list shows: see `sql.canaries`.
+CANARY: Final = Resource("table", "canary.rows")
+
+
 def clip(text: str, limit: int = 80) -> str:
     """A caller's text made safe to repeat in a message: quoted, printable, short."""
     shown = "".join(c if c.isprintable() else "�" for c in text[:limit])

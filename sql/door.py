@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -19,7 +20,7 @@ from infra.errors import Forbidden
 from infra.keys import Keys
 from policies.decide import decide
 from policies.decision import Decision
-from policies.store import PolicyStore
+from policies.index import PolicyIndex
 from sql.access import Access, Reading
 from sql.bounds import question_bounds, row_filter_bounds
 from sql.cursors import Cursor, Cursors, OutdatedCursor, digest, from_text, to_text
@@ -46,6 +47,13 @@ class _Prepared:
     count: Governed | None
 
 
+class Policies(Protocol):
+    """Where the policy in force comes from."""
+
+    def current(self) -> PolicyIndex:
+        """The policy of this very moment."""
+
+
 class Door:
     """Every way to data goes through here.
 
@@ -54,7 +62,7 @@ class Door:
         keys: for cursors and entity tags.
     """
 
-    def __init__(self, lake: Lake, policies: PolicyStore, engine: Engine, keys: Keys) -> None:
+    def __init__(self, lake: Lake, policies: Policies, engine: Engine, keys: Keys) -> None:
         self._lake, self._policies, self._engine, self._keys = lake, policies, engine, keys
         self._cursors = Cursors(keys.cursors)
         self._prepared: Lru[tuple[object, ...], _Prepared] = Lru(1024)

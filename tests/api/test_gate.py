@@ -168,7 +168,7 @@ def test_a_change_is_recorded_before_it_is_made(server: Server, monkeypatch: pyt
         assert answer.headers["retry-after"] == "1"
     assert server.get("/readyz", user=None).json() == {
         "status": "unready",
-        "checks": {"database": "ok", "audit": "failing", "lake": "ok"},
+        "checks": {"database": "ok", "audit": "failing", "lake": "ok", "canaries": "ok"},
     }
     monkeypatch.undo()
     assert server.get("/v1/users/dave").status_code == 404

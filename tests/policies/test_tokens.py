@@ -227,7 +227,7 @@ NARROW = Scope(frozenset({"read", "discover"}), ("table:raw.*", "table:curated.a
         (Scope(frozenset({"read"}), ("table:*",)), False),
         (Scope(None, None), False),
     ],
-    ids=str,
+    ids=[f"case{n}" for n in range(10)],
 )
 def test_a_token_gives_no_more_than_the_one_that_makes_it(db: Database, asked: Scope | None, fits: bool) -> None:
     with db.writing() as session:
