@@ -160,7 +160,12 @@ def test_every_request_is_in_a_sealed_audit(http: Http) -> None:
 
 def test_docs_and_health_are_open_and_need_no_internet(http: Http) -> None:
     assert http.client.get("/livez").json()["status"] == "ok"
-    assert http.client.get("/readyz").json()["checks"] == {"audit": "ok", "database": "ok", "lake": "ok", "canaries": "ok"}
+    assert http.client.get("/readyz").json()["checks"] == {
+        "audit": "ok",
+        "database": "ok",
+        "lake": "ok",
+        "canaries": "ok",
+    }
     page = http.client.get("/docs")
     assert page.status_code == 200
     assert "cdn" not in page.text and "https://" not in page.text
