@@ -19,7 +19,7 @@ from policies.audit.record import Intent, Outcome
 
 _BATCH: Final = 512  # records that share one sync
 _WAITING: Final = 10_000  # outcomes that may wait; whoever adds one more writes them
-_OUTCOME_DELAY: Final = 0.02  # seconds in which an outcome may ride along with somebody's intent
+_OUTCOME_DELAY: Final = 0.2  # seconds in which an outcome may ride along with somebody's intent
 _RETRY_DELAY: Final = 1.0
 
 

@@ -21,7 +21,7 @@ from catalog.scan import ScanPlan
 from infra.keys import Keys
 from infra.settings import Settings
 from sql.engines import DataUnreadable, QueryFailed, QueryTimeout, QueryTooLarge, Run
-from sql.engines.duckdb_scan import file_parameters, scan, signature
+from sql.engines.duckdb_scan import file_parameters, read_in_place, scan, signature
 from sql.governed import Governed, relation_key
 
 _BATCH: Final = 65_536
@@ -137,8 +137,10 @@ def _lower(governed: Governed, plans: list[ScanPlan]) -> str:
         key = relation_key(table)
         place = places[key]
         relation = governed.relations[key].relation
-        scanned = scan(relation, plans[place], f"r{place}", positions=governed.positions)
-        table.replace(exp.alias_(exp.Subquery(this=scanned), table.alias or "s", table=True))
+        select = table.find_ancestor(exp.Select)
+        if select is None or not read_in_place(select, table, relation, plans[place], f"r{place}"):
+            scanned = scan(relation, plans[place], f"r{place}", positions=governed.positions)
+            table.replace(exp.alias_(exp.Subquery(this=scanned), "s", table=True))
     for call in list(tree.find_all(exp.Anonymous)):
         if call.name == "sluice_keyed_hash":
             call.replace(_keyed_hash(*call.expressions))

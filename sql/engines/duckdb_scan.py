@@ -32,6 +32,31 @@ def file_parameters(plan: ScanPlan, prefix: str) -> dict[str, list[str] | list[i
     return parameters
 
 
+def read_in_place(select: exp.Select, table: exp.Table, relation: Relation, plan: ScanPlan, prefix: str) -> bool:
+    """Lets a governed sub-select read the files itself where they have the relation's columns as they are.
+
+    DuckDB plans a query the slower the more layers of columns it has: for one row that is felt.
+
+    Args:
+        select: the sub-select; changed where that is possible.
+        table: the base relation in it.
+        relation, plan, prefix: as `scan` takes them.
+
+    Returns:
+        Whether it was possible.
+    """
+    groups = _groups(plan)
+    as_they_are = tuple(Source(column.name, column.type) for column in relation.columns)
+    if len(groups) != 1 or groups[0][0].sources != as_they_are or _deletes(groups[0][0]):
+        return False
+    position = _position(groups[0], f"{prefix}o0")
+    for column in list(select.find_all(exp.Column)):
+        if column.name in position:
+            column.replace(position[column.name].copy())
+    table.replace(_parquet(exp.Parameter(this=exp.var(f"{prefix}f0")), "f"))
+    return True
+
+
 def scan(relation: Relation, plan: ScanPlan, prefix: str, *, positions: bool) -> exp.Query:
     """`SELECT the relation's columns FROM its files`, deletes applied, older schemas brought to the relation's."""
     groups = _groups(plan)
@@ -69,22 +94,22 @@ def _branch(relation: Relation, group: Sequence[ScanFile], files: str, ordinals:
         for column, source in zip(relation.columns, file.sources, strict=True)
     ]
     if positions:
-        ordinal: exp.Expr = typed(exp.Parameter(this=exp.var(ordinals)), "bigint")
-        if len(group) > 1:
-            place = exp.Add(this=typed(exp.column(_INDEX, table="f"), "bigint"), expression=exp.Literal.number(1))
-            ordinal = typed(
-                exp.Anonymous(this="list_extract", expressions=[exp.Parameter(this=exp.var(ordinals)), place]), "bigint"
-            )
-        columns += [
-            exp.alias_(ordinal, FILE, quoted=True),
-            exp.alias_(exp.column(_ROW, table="f"), POSITION, quoted=True),
-        ]
+        columns += [exp.alias_(value, name, quoted=True) for name, value in _position(group, ordinals).items()]
     select = exp.select(*columns).from_(_parquet(exp.Parameter(this=exp.var(files)), "f"), copy=False)
     for path in file.position_deletes:
         select = select.where(_not_deleted_position(path, file), copy=False)
     for delete in file.equality_deletes:
         select = select.where(_not_deleted_key(relation, file, delete.path, delete.columns), copy=False)
     return select
+
+
+def _position(group: Sequence[ScanFile], ordinals: str) -> dict[str, exp.Expr]:
+    """Where a row lies: its file's ordinal, and its number in the file."""
+    ordinal: exp.Expr = exp.Parameter(this=exp.var(ordinals))
+    if len(group) > 1:
+        place = exp.Add(this=typed(exp.column(_INDEX, table="f"), "bigint"), expression=exp.Literal.number(1))
+        ordinal = exp.Anonymous(this="list_extract", expressions=[ordinal, place])
+    return {FILE: typed(ordinal, "bigint"), POSITION: exp.column(_ROW, table="f")}
 
 
 def _source(source: Source, column_type: str) -> exp.Expr:
