@@ -68,3 +68,17 @@ def test_who_accessed_a_file_is_told(server: Server, partial: None) -> None:
     entries = server.get(f"{FILE}/accesses").json()["data"]
     assert "user:bob" in {entry["principal"] for entry in entries}
     assert server.get(f"{FILE}/accesses", "bob").status_code == 403
+
+
+def test_registering_needs_the_whole_file(server: Server) -> None:
+    for grant in (
+        {"resource": "table:mine.*", "actions": ["write"]},
+        {"resource": "file:landing/**", "actions": ["read"], "row_filter": "country = 'FR'"},
+    ):
+        assert server.call("POST", "/v1/grants", json={"principal": "user:bob", **grant}).status_code == 201
+    body = {"source": "landing/2026-11-24.ndjson", "name": "mine.all"}
+    answer = server.call("POST", "/v1/tables", "bob", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (403, "content-restricted")
+    assert server.get("/v1/tables/mine.all").status_code == 404
+    hidden = server.call("POST", "/v1/tables", "alice", json={**body, "name": "mine.other"})
+    assert hidden.status_code == 404
