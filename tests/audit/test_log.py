@@ -51,16 +51,28 @@ def test_an_event_loop_awaits_an_intent(log: AuditLog) -> None:
     assert sorted(asyncio.run(several())) == [1, 2, 3, 4, 5]
 
 
-def test_concurrent_intents_share_syncs(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_intents_that_come_during_a_sync_share_the_next(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs = []
+    begun, all_came = threading.Event(), threading.Event()
     fdatasync = os.fdatasync
 
-    def counted(descriptor: int) -> None:
+    def held(descriptor: int) -> None:
         syncs.append(descriptor)
-        time.sleep(0.02)  # a slow disk: whoever comes meanwhile shares the next sync
+        begun.set()
+        all_came.wait()  # a slow disk
         fdatasync(descriptor)
 
-    monkeypatch.setattr(os, "fdatasync", counted)
+    monkeypatch.setattr(os, "fdatasync", held)
+    first = log.intent_async(intent())
+    begun.wait()
+    others = [log.intent_async(intent()) for _ in range(319)]
+    all_came.set()
+    assert sorted(future.result() for future in [first, *others]) == list(range(1, 321))
+    log.flush()
+    assert len(syncs) < 8  # with the checkpoints
+
+
+def test_many_threads_get_one_sequence_each(log: AuditLog) -> None:
     sequences: list[int] = []
     start = threading.Barrier(32)
 
@@ -74,7 +86,6 @@ def test_concurrent_intents_share_syncs(log: AuditLog, monkeypatch: pytest.Monke
     for thread in threads:
         thread.join()
     assert sorted(sequences) == list(range(1, 321))
-    assert len(syncs) < 160  # 32 checkpoints among them
 
 
 def test_files_follow_each_other(settings: Settings, keys: Keys) -> None:

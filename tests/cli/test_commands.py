@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,13 +80,11 @@ def fresh(here: Here, tmp_path: Path) -> Run:
     return here(tmp_path)
 
 
-def test_help_is_quick() -> None:
-    shortest = 9.0
-    for _ in range(3):
-        started = time.monotonic()
-        subprocess.run([Path(sys.executable).with_name("sluice"), "--help"], capture_output=True, check=True)
-        shortest = min(shortest, time.monotonic() - started)
-    assert shortest < 1.0  # 0.4 s where nothing else runs
+def test_help_loads_nothing_heavy() -> None:
+    script = "import sys, api.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout.split()
+    assert "typer" in loaded
+    assert not {"duckdb", "pyarrow", "pyiceberg", "sqlglot", "fastapi", "sqlalchemy"} & set(loaded)
 
 
 def test_init_prints_the_first_token_once(fresh: Run, tmp_path: Path) -> None:
