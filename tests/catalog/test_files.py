@@ -36,7 +36,7 @@ def put(lake: Lake, name: str, content: bytes) -> Resource:
     ("name", "content"),
     [
         ("a/day.csv", CSV),
-        ("a/day.csv.gz", gzip.compress(CSV)),
+        ("a/day.csv.gz", gzip.compress(CSV, mtime=0)),
         ("day.ndjson", b'{"id": 1, "name": "ann", "at": "2026-01-02"}\n{"id": 2, "at": "2026-01-03"}\n'),
         ("day.json", b'[{"id": 1, "name": "ann", "at": "2026-01-02"}, {"id": 2, "name": null, "at": "2026-01-03"}]'),
     ],
