@@ -6,7 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
-PACKAGES := api pipeline sql policies catalog infra
+PACKAGES := api pipeline training search sql policies catalog infra
 # uv as the machine has it, or else our own copy of it.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("api", "pipeline", "sql", "policies", "catalog", "infra")
+ROOMS = ("api", "pipeline", "training", "search", "sql", "policies", "catalog", "infra")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 TRACKED = [
     ROOT / name

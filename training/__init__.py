@@ -1,0 +1,1 @@
+"""Models trained on what their caller may see: recipes, the runner, MLflow."""
