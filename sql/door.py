@@ -26,6 +26,7 @@ from sql.bounds import question_bounds, row_filter_bounds
 from sql.cursors import Cursor, Cursors, OutdatedCursor, digest, from_text, to_text
 from sql.engines import Engine, Run
 from sql.governed import Governed, GovernedRelation, RelationKey, relation_key
+from sql.known import Known
 from sql.parse import parse_sql
 from sql.query import RowsQuestion, SqlQuestion, Version
 from sql.resolve import Rows, parameters_of, resolve, shape_of
@@ -164,7 +165,12 @@ class Door:
             Problem: whatever keeps the question from being answered.
         """
         with access.timed("parse"):
-            parsed = parse_sql(question.text)
+            parsed = parse_sql(question.text, question.session)
+        about = parsed.about()
+        if about is not None:
+            self.decide(access, "discover", about)
+        with access.timed("catalog"):
+            lists = parsed.lists(Known(self._lake, self._policies.current(), access.principal))
         relations: dict[RelationKey, GovernedRelation] = {}
         for table, resource in parsed.tables():
             self.decide(access, "read", resource)
@@ -176,7 +182,7 @@ class Door:
             relations[relation_key(pinned)] = GovernedRelation(relation, decision)
         with access.timed("rewrite"):
             tree = parsed.qualified(relations)
-            governed = govern(tree, relations)
+            governed = govern(tree, relations, lists)
         values = parsed.bind(question.parameters)
         read = [*relations.values()]
         bounds = {key: row_filter_bounds(governed.relation, governed.decision) for key, governed in relations.items()}
@@ -214,7 +220,7 @@ class Door:
         with access.timed("audit"):
             access.trail.reading(
                 Reading(
-                    action=read[0].decision.action if read else "read",
+                    action=read[0].decision.action if read else "discover",
                     resources=tuple(str(item.relation.resource) for item in read),
                     snapshots={
                         str(item.relation.resource): item.relation.snapshot.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 from sqlglot import exp
 
 from catalog.relations import Relation
@@ -31,12 +32,14 @@ class Governed:
         tree: every base relation stands in a governed sub-select.
         sql: the same as text, without comments, names quoted.
         relations: the base relations, by how the tree names them.
+        lists: tables that are given with the query, by how the tree names them: already only what the caller may see.
         positions: whether the sub-selects show where each row lies (`$file`, `$pos`).
     """
 
     tree: exp.Query
     sql: str
     relations: Mapping[RelationKey, GovernedRelation]
+    lists: Mapping[RelationKey, pa.Table]
     positions: bool
     seal: object = field(repr=False)
 

@@ -16,13 +16,17 @@ from sqlglot.schema import MappingSchema
 from catalog.arrow_types import lake_type, trino_type
 from catalog.resources import Resource, ResourceNotFound
 from infra.errors import Invalid
-from sql.governed import GovernedRelation, RelationKey
-from sql.query import Version
+from sql.governed import GovernedRelation, RelationKey, relation_key
+from sql.known import Known
+from sql.listings import LISTINGS, Listing, Narrowed
+from sql.query import Session, Version
 from sql.result import OutputColumn
 from sql.rules.allowed import check_allowed
+from sql.show import BadShow, show
 from sql.values import Value, parse_value
 
 _MAX_BYTES = 65_536
+_LABEL = "sluice.label"
 _VERSION_HINT = "Write FOR VERSION AS OF 123 or FOR TIMESTAMP AS OF TIMESTAMP '2026-11-24 09:30:00 UTC'."
 
 
@@ -39,21 +43,50 @@ class Parsed:
 
     Args:
         tree: the query.
+        session: where names without a catalog or a schema are looked up.
+        about: a table that `DESCRIBE` and its like are about.
     """
 
-    def __init__(self, tree: exp.Query) -> None:
+    def __init__(self, tree: exp.Query, session: Session, about: exp.Table | None = None) -> None:
         self.tree = tree
-        self._tables = [
+        self._session = session
+        self._about = about
+        sources = [
             source
             for scope in traverse_scope(tree)
             for node, source in scope.selected_sources.values()
             if isinstance(source, exp.Table) and node is not None
         ]
+        listed = [(table, self._listing(table)) for table in sources]
+        self._tables = [table for table, listing in listed if listing is None]
+        self._listed = [(table, listing) for table, listing in listed if listing is not None]
 
     def tables(self) -> Iterator[tuple[exp.Table, Resource]]:
-        """The tables that are read, told from common table expressions by scope."""
+        """The tables of the lake that are read, told from common table expressions by scope."""
         for table in self._tables:
-            yield table, _resource(table)
+            yield table, _resource(table, self._session)
+
+    def about(self) -> Resource | None:
+        """What has to be known to the caller, beside what is read."""
+        if self._about is None or self._listing(self._about) is not None:
+            return None
+        return _resource(self._about, self._session)
+
+    def lists(self, known: Known) -> dict[RelationKey, pa.Table]:
+        """The lists that are read, filled for one caller."""
+        found: dict[RelationKey, tuple[Listing, Narrowed]] = {}
+        for table, listing in self._listed:
+            narrowed = _narrowed(table)
+            pinned = exp.table_(listing.name, db=listing.place, catalog="lake", quoted=True)
+            self.pin(table, pinned)
+            key = relation_key(pinned)
+            found[key] = listing, narrowed if found.get(key, (listing, narrowed))[1] == narrowed else Narrowed()
+        return {key: listing.table(known, narrowed) for key, (listing, narrowed) in found.items()}
+
+    def _listing(self, table: exp.Table) -> Listing | None:
+        catalog = table.catalog.lower() or self._session.catalog
+        schema = table.db.lower() or self._session.schema
+        return LISTINGS.get((catalog, schema or "", table.name.lower()))
 
     def version_of(self, table: exp.Table, default: Version) -> Version:
         """The version that `FOR VERSION AS OF` or `FOR TIMESTAMP AS OF` asks for."""
@@ -91,12 +124,16 @@ class Parsed:
             shown = frozenset(governed.decision.columns)
             columns = {column.name: column.type for column in governed.relation.columns if column.name in shown}
             schema.add_table(exp.table_(name, db=namespace, catalog="lake", quoted=True), columns, dialect="trino")
+        for table, listing in self._listed:
+            schema.add_table(table.copy(), dict(listing.columns), dialect="trino")
+        _keep_labels(self.tree)
         try:
             tree = qualify(self.tree, schema=schema, dialect="trino", quote_identifiers=True, identify=True)
         except (OptimizeError, SqlglotError) as error:
             raise BadSql(_first_line(error), hint="DESCRIBE or the table's page lists its columns.") from None
         if not isinstance(tree, exp.Query):
             raise BadSql("Only queries are taken.", hint="Write SELECT …")
+        _label(tree)
         return tree
 
     def bind(self, parameters: Mapping[str, Value | None]) -> dict[str, Value | None]:
@@ -112,8 +149,8 @@ class Parsed:
         return tuple(OutputColumn(field.name, trino_type(lake_type(field.type, field.name))) for field in schema)
 
 
-def parse_sql(text: str) -> Parsed:
-    """Parses one query of Trino's SQL and holds it against the allow-lists.
+def parse_sql(text: str, session: Session = Session()) -> Parsed:  # noqa: B008 - frozen
+    """Parses one query of Trino's SQL, `SHOW` or `DESCRIBE`, and holds it against the allow-lists.
 
     Raises:
         BadSql: not one query, too long, nested too deep, or not SQL.
@@ -121,6 +158,12 @@ def parse_sql(text: str) -> Parsed:
     """
     if len(text.encode(errors="surrogatepass")) > _MAX_BYTES:
         raise BadSql("The SQL has more than 64 kB.", hint="Shorten it, or use parameters.")
+    try:
+        shown = show(text, session)
+    except BadShow as error:
+        raise BadSql(str(error) or "That can't be shown.", hint="docs/sql.md lists what can be shown.") from None
+    if shown is not None:
+        return Parsed(shown.query, session, shown.about)
     try:
         trees = [tree for tree in sqlglot.parse(text, dialect="trino") if tree is not None]
     except ParseError as error:
@@ -133,14 +176,77 @@ def parse_sql(text: str) -> Parsed:
         ) from None
     except (RecursionError, SqlglotError):
         raise BadSql("The SQL is nested too deep, or is no SQL.", hint="Flatten it.") from None
+    if len(trees) == 1 and isinstance(trees[0], exp.Values):
+        trees = [_select_values(trees[0])]
     if len(trees) != 1 or not isinstance(trees[0], exp.Query) or not trees[0].selects:
         raise BadSql("One query is taken at a time.", hint="Write one SELECT, without others after it.")
     check_allowed(trees[0])
-    return Parsed(trees[0])
+    return Parsed(trees[0], session)
 
 
-def _resource(table: exp.Table) -> Resource:
-    catalog, namespace, name = table.catalog.lower() or "lake", table.db.lower(), table.name
+def _select_values(values: exp.Values) -> exp.Select:
+    width = len(values.expressions[0].expressions) if isinstance(values.expressions[0], exp.Tuple) else 1
+    names = [f"_col{place}" for place in range(width)]
+    alias = exp.TableAlias(this=exp.to_identifier("t"), columns=[exp.to_identifier(name) for name in names])
+    values.set("alias", alias)
+    return exp.select("*").from_(values, copy=False)
+
+
+def _outermost(tree: exp.Query) -> exp.Select | None:
+    """The select that names the answer's columns."""
+    while not isinstance(tree, exp.Select):
+        inner = tree.this
+        if not isinstance(inner, exp.Query):
+            return None
+        tree = inner
+    return tree
+
+
+def _keep_labels(tree: exp.Query) -> None:
+    """Notes how the answer's columns are written, since names are looked up in lower case."""
+    select = _outermost(tree)
+    for place, projection in enumerate(select.expressions if select is not None else []):
+        if isinstance(projection, exp.Alias | exp.Column):
+            projection.meta[_LABEL] = projection.output_name
+        elif not isinstance(projection, exp.Star | exp.Dot):
+            projection.replace(exp.alias_(projection.copy(), f"?{place}", quoted=True))
+
+
+def _label(tree: exp.Query) -> None:
+    """Calls the answer's columns as they were written; one without a name `_col` and its place, as Trino does."""
+    select = _outermost(tree)
+    renamed = {}
+    for place, projection in enumerate(select.expressions if select is not None else []):
+        old = projection.alias_or_name
+        new = projection.meta.get(_LABEL) or projection.this.meta.get(_LABEL) or old
+        new = f"_col{place}" if new.startswith("?") else new
+        if new not in {old, "*"}:
+            projection.set("alias", exp.to_identifier(new, quoted=True))
+            renamed[old] = new
+    for column in tree.args["order"].find_all(exp.Column) if tree.args.get("order") else []:
+        if not column.table and column.name in renamed:
+            column.set("this", exp.to_identifier(renamed[column.name], quoted=True))
+
+
+def _narrowed(table: exp.Table) -> Narrowed:
+    """What `table_schema = '…' AND table_name = '…'` beside a list leave of it."""
+    select = table.find_ancestor(exp.Select)
+    where = select.args.get("where") if select is not None else None
+    if where is None or (select is not None and select.args.get("joins")):
+        return Narrowed()
+    found: dict[str, str] = {}
+    for condition in where.this.flatten() if isinstance(where.this, exp.And) else [where.this]:
+        if isinstance(condition, exp.EQ) and isinstance(condition.this, exp.Column):
+            value = condition.expression
+            if isinstance(value, exp.Literal) and value.is_string:
+                found.setdefault(condition.this.name.lower(), value.name)
+    schema = found.get("table_schema", found.get("table_schem"))
+    return Narrowed(schema, found.get("table_name"))
+
+
+def _resource(table: exp.Table, session: Session) -> Resource:
+    catalog = table.catalog.lower() or session.catalog
+    namespace, name = table.db.lower() or session.schema or "", table.name
     if catalog != "lake" or not namespace or not isinstance(table.this, exp.Identifier):
         raise ResourceNotFound()
     try:

@@ -81,9 +81,18 @@ class RowsQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """Where names without a catalog or a schema are looked up."""
+
+    catalog: str = "lake"
+    schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SqlQuestion:
     """A query in Trino's SQL, with typed parameters for its `:name` placeholders."""
 
     text: str
     parameters: Mapping[str, str | int | float | bool | datetime | None] = field(default_factory=dict, hash=False)
     version: Version = field(default_factory=Version)
+    session: Session = field(default_factory=Session)

@@ -81,6 +81,8 @@ class DuckDb:
             parameters |= _hash_parameters(self._keys.masks, run.salt)
         parameters = {name: value for name, value in parameters.items() if f"${name}" in sql}
         cursor = self._connection.cursor()
+        for place, listed in enumerate(governed.lists.values()):
+            cursor.register(f"list_{place}", listed)  # this cursor's alone
         timer = self._watch.start(cursor, self._timeout)
         try:
             if run.stream:
@@ -131,10 +133,16 @@ def _reader(cursor: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
 def _lower(governed: Governed, plans: list[ScanPlan]) -> str:
     tree = governed.tree.copy()
     places = {key: place for place, key in enumerate(governed.relations)}
+    lists = {key: f"list_{place}" for place, key in enumerate(governed.lists)}
     for table in list(tree.find_all(exp.Table)):
         if not table.args.get("db"):
             continue
         key = relation_key(table)
+        if key in lists:
+            table.set("this", exp.to_identifier(lists[key]))
+            table.set("db", None)
+            table.set("catalog", None)
+            continue
         place = places[key]
         relation = governed.relations[key].relation
         select = table.find_ancestor(exp.Select)

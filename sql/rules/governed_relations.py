@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 from sqlglot.optimizer.scope import traverse_scope
@@ -10,14 +10,18 @@ from sqlglot.optimizer.scope import traverse_scope
 from catalog.relations import Column
 from policies.decision import View
 from policies.masks import MASKS
-from sql.governed import GovernedRelation
+from sql.governed import GovernedRelation, RelationKey, relation_key
 from sql.rows import FILE, POSITION, table_of
 from sql.values import typed
 
-Lookup = Callable[[exp.Table], GovernedRelation]
 
-
-def governed_relations(tree: exp.Query, lookup: Lookup, *, positions: bool = False) -> exp.Query:
+def governed_relations(
+    tree: exp.Query,
+    relations: Mapping[RelationKey, GovernedRelation],
+    lists: frozenset[RelationKey] = frozenset(),
+    *,
+    positions: bool = False,
+) -> exp.Query:
     """Rewrites a tree in place.
 
     Sources are told apart by scope, never by name: a common table expression that is called like a table stays what
@@ -25,13 +29,14 @@ def governed_relations(tree: exp.Query, lookup: Lookup, *, positions: bool = Fal
 
     Args:
         tree: any query.
-        lookup: the relation and the decision for a table node.
+        relations: each base relation that the tree names, with its decision.
+        lists: tables that stay as they are, since they hold nothing but what the caller may see.
         positions: show `$file` and `$pos` as well.
     """
     for scope in traverse_scope(tree):
         for alias, (node, source) in scope.selected_sources.items():
-            if isinstance(source, exp.Table) and isinstance(node, exp.Table):
-                shown = sub_select(lookup(node), positions=positions)
+            if isinstance(source, exp.Table) and isinstance(node, exp.Table) and relation_key(node) not in lists:
+                shown = sub_select(relations[relation_key(node)], positions=positions)
                 node.replace(exp.alias_(shown.subquery(copy=False), alias, table=True, quoted=True))
     return tree
 
