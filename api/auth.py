@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 
 from api.installation import Installation
 from api.trail import HttpAccess
@@ -24,6 +25,10 @@ OPEN_FOLDERS: Final = ("/docs/", "/static-offline-docs/")
 # Open paths that show nothing of the lake and change nothing: not worth a record each, every few seconds.
 _UNRECORDED: Final = OPEN - {"/v1/login"}
 
+# Asked and told by Trino, with a secret of its own; which of them belongs to which key.
+TRINOS: Final = ("/opa/", "/trino/")
+TRINO_BODY_LIMIT: Final = 64_000_000  # bytes: lists of every table of a lake, plans of queries
+
 NOBODY: Final = Principal("", authenticated_by="nobody")
 
 
@@ -32,8 +37,16 @@ def is_open(path: str) -> bool:
     return path in OPEN or _in_open_folder(path)
 
 
-def is_recorded(path: str) -> bool:
-    """Whether requests to a path are stored in the audit."""
+def is_trinos(path: str) -> bool:
+    """Whether a path is for Trino itself."""
+    return path.startswith(TRINOS)
+
+
+def is_recorded(path: str, status: int) -> bool:
+    """Whether a request to a path, answered so, is stored in the audit. What Trino is told becomes records of its own:
+    one for each table that a query reads, not one for each of its dozen questions."""
+    if is_trinos(path):
+        return status >= 400
     return path not in _UNRECORDED and not _in_open_folder(path)
 
 
@@ -60,6 +73,25 @@ def authenticate(installation: Installation, headers: Headers) -> Principal:
         refuse()
     index = installation.policies.current()
     return installation.authenticator.authenticate(index, token.strip(), datetime.now(UTC))
+
+
+def authenticate_trino(installation: Installation, path: str, query: str, headers: Headers) -> Principal:
+    """Trino as a principal. Its access control can send no header, so the secret may stand in the URL.
+
+    Raises:
+        Unauthenticated: the secret is missing, or is not the one of this path.
+    """
+    keys = installation.keys
+    expected = (keys.opa if path.startswith("/opa/") else keys.events).hex()
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    given = token.strip() if scheme.lower() == "bearer" else QueryParams(query).get("secret", "")
+    if not hmac.compare_digest(given.encode(), expected.encode()):
+        raise Unauthenticated(
+            "The request does not carry Trino's secret.",
+            hint="`sluice trino config` prints Trino's configuration, with the secret in it.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    return Principal("trino", authenticated_by="secret")
 
 
 async def _access(request: Request) -> HttpAccess:

@@ -26,6 +26,8 @@ from sql.canaries import Canaries
 from sql.door import Door
 from sql.engines import Engine
 from sql.engines.duckdb import DuckDb
+from sql.opa.authority import Authority
+from sql.opa.record import VerdictRecorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Installation:
         engine, door: what runs queries, and the one way to it.
         canaries: look whether filters and masks hold; None where a setting leaves them out.
         operations: long work.
+        authority, verdicts: what Trino is told, and its record.
     """
 
     settings: Settings
@@ -55,6 +58,8 @@ class Installation:
     door: Door
     canaries: Canaries | None
     operations: Operations
+    authority: Authority
+    verdicts: VerdictRecorder
     _stack: ExitStack
 
     @contextmanager
@@ -112,5 +117,7 @@ def open_installation(settings: Settings) -> Installation:
             door=Door(lake, policies, engine, keys),
             canaries=Canaries(lake, engine, keys) if settings.canaries else None,
             operations=operations,
+            authority=Authority(policies, lake, settings.trino_user),
+            verdicts=VerdictRecorder(audit),
             _stack=stack.pop_all(),
         )

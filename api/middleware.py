@@ -11,7 +11,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import NOBODY, authenticate, is_open, is_recorded
+from api.auth import (
+    NOBODY,
+    TRINO_BODY_LIMIT,
+    authenticate,
+    authenticate_trino,
+    is_open,
+    is_recorded,
+    is_trinos,
+)
 from api.installation import Installation
 from api.problems import internal, problem_response
 from api.trail import HttpAccess, RequestTrail
@@ -69,8 +77,13 @@ class Gate:
         access: HttpAccess = scope["state"]["access"]
         trail = access.trail
         try:
-            trail.body = await _read_body(headers, receive, self.installation.settings.body_limit)
-            if not is_open(scope["path"]):
+            path, limit = scope["path"], self.installation.settings.body_limit
+            if is_trinos(path):  # before its body is read, which may be long
+                query = scope["query_string"].decode("latin-1")
+                access.principal = trail.principal = authenticate_trino(self.installation, path, query, headers)
+                limit = TRINO_BODY_LIMIT
+            trail.body = await _read_body(headers, receive, limit)
+            if not is_open(path) and not is_trinos(path):
                 with access.timed("auth"):
                     principal = await run_in_threadpool(authenticate, self.installation, headers)
                 access.principal = trail.principal = principal
@@ -107,7 +120,7 @@ class _Answer:
             await self._send(message)
 
     async def _begin(self, message: Message) -> None:
-        if is_recorded(self._scope["path"]):
+        if is_recorded(self._scope["path"], message["status"]):
             if self._scope["method"] not in _SAFE and message["status"] < 400 and not self._trail.recorded:
                 raise RuntimeError("something was changed before it was recorded")
             try:

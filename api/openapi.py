@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from api.auth import is_open
+from api.auth import is_open, is_trinos
 from api.problems import MEDIA_TYPE
 from api.samples import sample
 
@@ -21,6 +21,7 @@ _TAGS: Final = {
     "Metrics": "Figures over the lake.",
     "Lineage": "What came from what.",
     "Audit": "Who did what.",
+    "Trino": "What Trino's access control asks, and what its event listener tells. Not for people.",
     "Operation": "The server itself.",
 }
 _DESCRIPTION: Final = """Sluice lets people read a data lake under policies. Every call but login needs
@@ -89,7 +90,13 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "A token from `POST /v1/login` or `/v1/tokens`."}
+        "bearer": {"type": "http", "scheme": "bearer", "description": "A token from `POST /v1/login` or `/v1/tokens`."},
+        "trino": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "secret",
+            "description": "The secret that `sluice trino config` writes, or else `Authorization: Bearer SECRET`.",
+        },
     }
     schemas = components.setdefault("schemas", {})
     schemas["Problem"] = _PROBLEM
@@ -97,7 +104,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(name, None)
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            operation["security"] = [] if is_open(path) else [{"bearer": []}]
+            operation["security"] = [] if is_open(path) else [{"trino" if is_trinos(path) else "bearer": []}]
             _add_problems(operation, path)
             _add_samples(operation, schemas)
     return document

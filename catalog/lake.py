@@ -115,6 +115,15 @@ class Lake:
             raise _no_versions(resource)
         return table.version(snapshot=snapshot, as_of=as_of, tag=tag)
 
+    def under_each_schema(self, resource: Resource) -> tuple[Relation, ...]:
+        """A table's newest version under each schema that the table ever had, the present schema first.
+
+        Raises:
+            ResourceNotFound: there is no such table.
+            TableUnreadable, TableFeatureNotSupported: its metadata can't be read.
+        """
+        return self._table(resource).under_each_schema()
+
     def plan(self, relation: Relation, bounds: Sequence[Bound] = ()) -> ScanPlan:
         """The files that hold a relation's rows.
 

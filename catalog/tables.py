@@ -111,6 +111,12 @@ class LakeTable:
         """The newest version, with the present schema."""
         return self._relation(self.metadata.current_snapshot_id, self.metadata.current_schema_id)
 
+    def under_each_schema(self) -> tuple[Relation, ...]:
+        """The newest version under each schema that the table ever had: the present one first, then the newer ones."""
+        ids = sorted((schema.schema_id for schema in self.metadata.schemas), reverse=True)
+        ids.sort(key=lambda schema_id: schema_id != self.metadata.current_schema_id)
+        return tuple(self._relation(self.metadata.current_snapshot_id, schema_id) for schema_id in ids)
+
     def version(self, *, snapshot: int | None, as_of: datetime | None, tag: str | None) -> Relation:
         """An older version, with the schema it was written with."""
         found = find(self.metadata, self.iceberg.io, snapshot=snapshot, as_of=as_of, tag=tag)

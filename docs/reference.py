@@ -56,6 +56,13 @@ def problems() -> str:
     return _table(("status", "code", "title"), rows)
 
 
+def opa_operations() -> str:
+    """Every operation that Trino's access control asks about, with who may."""
+    from sql.opa.operations import OPERATIONS
+
+    return _table(("operation", "who may"), ((f"`{item.name}`", item.meaning) for item in OPERATIONS.values()))
+
+
 def leaves(app: typer.Typer) -> Iterator[tuple[tuple[str, ...], typer.main.TyperCommand]]:
     """Each command that does something, with the words that name it."""
 

@@ -25,6 +25,8 @@ class Keys:
         self.etags = self._derive("etags")
         self.masks = self._derive("masks")
         self.audit = self._derive("audit")
+        self.opa = self._derive("opa")
+        self.events = self._derive("trino-events")
 
     def _derive(self, purpose: str) -> bytes:
         return hmac.digest(self._secret, f"sluice/{purpose}\x01".encode(), hashlib.sha256)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -44,10 +44,34 @@ class Settings(BaseSettings):
     catalog_uri: Annotated[
         str | None, Field(description="Address of the Iceberg catalog. Default: SQLite in `state_dir`.")
     ] = None
-    engine: Annotated[Literal["duckdb"], Field(description="Engine that runs governed SQL.")] = "duckdb"
+    engine: Annotated[
+        Literal["duckdb", "trino"],
+        Field(description="Engine that runs governed SQL over tables: embedded, or Trino."),
+    ] = "duckdb"
     engine_memory: Annotated[str, Field(description="Memory cap of the embedded engine.")] = "2GB"
     engine_threads: Annotated[int, Field(ge=1, le=256, description="Threads of the embedded engine.")] = 2
     query_timeout: Annotated[float, Field(gt=0, description="Seconds after which a query is stopped.")] = 60.0
+
+    # Trino
+    trino_url: Annotated[str, Field(description="Address of Trino's coordinator, with `https` where it has TLS.")] = (
+        "http://127.0.0.1:8080"
+    )
+    trino_user: Annotated[
+        str, Field(description="The user that Sluice is in Trino; it runs queries as the people who ask.")
+    ] = "sluice"
+    trino_password: Annotated[
+        SecretStr | None, Field(description="Its password, where Trino asks for one (that takes `https`).")
+    ] = None
+    trino_enforcement: Annotated[
+        Literal["opa", "rewrite"],
+        Field(
+            description="`opa`: Trino itself enforces the policies, asking Sluice. `rewrite`: a Trino that nobody else "
+            "can reach; Sluice puts the policies into each query."
+        ),
+    ] = "opa"
+    own_url: Annotated[
+        str | None, Field(description="Sluice's address as Trino reaches it. Default: that of `host` and `port`.")
+    ] = None
 
     # The doors
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"

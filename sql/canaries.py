@@ -49,7 +49,7 @@ class Canaries:
 
     def __init__(self, lake: Lake, engine: Engine, keys: Keys) -> None:
         self._lake = lake
-        self._door = Door(lake, _Policies(), engine, keys)
+        self._door = Door(lake, CANARY_POLICY, engine, keys)
         self._lock = Lock()
         self._looked: tuple[float, str | None] = (-_KEPT, None)
 
@@ -101,11 +101,21 @@ _POLICIES: Final[tuple[str | None, ...]] = (
 )
 
 
-class _Policies:
-    """The canaries' rules: in memory, on the canaries' table alone, so that nobody else's can be changed by them."""
+class CanaryPolicy:
+    """The canaries' rules: in memory, on the canaries' table alone, so that nobody else's can be changed by them.
+
+    Attributes:
+        names: the canary users.
+    """
+
+    names: Final = frozenset(f"canary-{mask or 'clear'}" for mask in _POLICIES)
 
     def current(self) -> PolicyIndex:
+        """The same at all times."""
         return _INDEX
+
+
+CANARY_POLICY: Final = CanaryPolicy()
 
 
 class _Silent:

@@ -45,15 +45,20 @@ def sub_select(governed: GovernedRelation, *, positions: bool) -> exp.Select:
     """`SELECT masked columns FROM relation WHERE row filters`, columns listed one by one."""
     relation, decision = governed.relation, governed.decision
     shown = frozenset(decision.columns)
-    columns = [_shown(column, decision.views) for column in relation.columns if column.name in shown]
+    columns: list[exp.Expr] = [
+        exp.alias_(shown_column(column, decision.views), column.name, quoted=True)
+        for column in relation.columns
+        if column.name in shown
+    ]
     if positions:
         columns += [exp.alias_(exp.column(name, quoted=True), name, quoted=True) for name in (FILE, POSITION)]
     select = exp.select(*columns).from_(table_of(relation), copy=False)
-    condition = _visible(decision.views, decision.hidden_rows)
+    condition = visible_rows(decision.views, decision.hidden_rows)
     return select.where(condition, copy=False) if condition is not None else select
 
 
-def _visible(views: Sequence[View], hidden: Sequence[exp.Expr]) -> exp.Expr | None:
+def visible_rows(views: Sequence[View], hidden: Sequence[exp.Expr]) -> exp.Expr | None:
+    """The condition of the rows that the views together show; None for every row."""
     parts: list[exp.Expr] = []
     filters = [view.row_filter for view in views]
     if not filters:
@@ -70,7 +75,7 @@ def _any(filters: Sequence[exp.Expr | None]) -> exp.Expr:
     return exp.or_(*(exp.paren(condition.copy()) for condition in filters if condition is not None))
 
 
-def _shown(column: Column, views: Sequence[View]) -> exp.Expr:
+def shown_column(column: Column, views: Sequence[View]) -> exp.Expr:
     """A column as the views together show it: for each row by the views that show the row."""
     plain = exp.column(column.name, quoted=True)
     ranked: dict[str | None, list[exp.Expr | None]] = {}
@@ -85,7 +90,7 @@ def _shown(column: Column, views: Sequence[View]) -> exp.Expr:
         waiting -= len(ranked[mask])
         if waiting == 0 or None in ranked[mask]:  # every row that is shown and not decided yet
             if not case.args.get("ifs"):
-                return exp.alias_(value, column.name, quoted=True)
-            return exp.alias_(case.else_(value, copy=False), column.name, quoted=True)
+                return value
+            return case.else_(value, copy=False)
         case = case.when(_any(ranked[mask]), value, copy=False)
-    return exp.alias_(case.else_(typed(exp.Null(), column.type), copy=False), column.name, quoted=True)
+    return case.else_(typed(exp.Null(), column.type), copy=False)

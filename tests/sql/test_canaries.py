@@ -41,7 +41,7 @@ def test_they_sing_where_all_holds(canaries: Canaries) -> None:
 
 
 def test_a_filter_that_is_left_out_is_found(canaries: Canaries, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rule, "_visible", lambda _views, _hidden: None)
+    monkeypatch.setattr(rule, "visible_rows", lambda _views, _hidden: None)
     assert canaries.failure() == "rows: a row filter is not in effect"
 
 
