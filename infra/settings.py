@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Literal
@@ -95,6 +96,18 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="A signed checkpoint after so many audit records.")
     ] = 1000
 
+    # The real servers (`sluice stack`)
+    stack_dir: Annotated[
+        Path | None,
+        Field(description="Data and logs of the servers that `sluice stack` starts. Default: in `state_dir`."),
+    ] = None
+    stack_cache: Annotated[
+        Path | None,
+        Field(
+            description="Programs of those servers, 1.6 GB. Default: `~/.cache/sluice`, as root `/var/cache/sluice`."
+        ),
+    ] = None
+
     # Operation
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="Least level of log lines on stderr.")
@@ -119,6 +132,17 @@ class Settings(BaseSettings):
     @property
     def secret(self) -> Path:
         return self.secret_file or self.state_dir / "secret"
+
+    @property
+    def stack(self) -> Path:
+        return self.stack_dir or self.state_dir / "stack"
+
+    @property
+    def artefacts(self) -> Path:
+        # Elasticsearch runs as another user than root, who can't look into root's own folders.
+        return self.stack_cache or (
+            Path("/var/cache/sluice") if os.geteuid() == 0 else Path.home() / ".cache" / "sluice"
+        )
 
     @classmethod
     def settings_customise_sources(
