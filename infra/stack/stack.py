@@ -75,7 +75,7 @@ class Stack:
 
         Args:
             names: which; all where none is named.
-            ports: a server's port, 0 for any free one. Else the one it had before, its usual one, or a free one.
+            ports: a server's port, 0 for any free one instead of its usual one. Else it keeps the one that it had.
             progress: is told a server's name and what is being done.
 
         Raises:
@@ -152,9 +152,9 @@ class Stack:
         file = self._folder / server.name / "port"
         file.parent.mkdir(parents=True, exist_ok=True)
         before = int(file.read_text()) if file.exists() else None
-        if asked == 0:
+        if asked == 0 and before is None:
             port = free_port(_HOST)
-        elif asked is not None or before is not None:
+        elif asked or before:
             port = asked or before or server.port
             if not _is_free(port):
                 raise PortTaken(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -24,8 +22,8 @@ def differences(db: Database) -> list[object]:
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'sluice.db'}")
+def db(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     yield database
     database.close()
 
@@ -71,32 +69,15 @@ def _start(url: str, barrier: object, answers: object) -> None:
         raise
 
 
-def test_processes_that_start_at_once_agree(tmp_path: Path) -> None:
+def test_processes_that_start_at_once_agree(database_url: str) -> None:
     context = multiprocessing.get_context("spawn")
-    url = f"sqlite:///{tmp_path / 'sluice.db'}"
     barrier, answers = context.Barrier(3), context.Queue()
-    processes = [context.Process(target=_start, args=(url, barrier, answers)) for _ in range(3)]
+    processes = [context.Process(target=_start, args=(database_url, barrier, answers)) for _ in range(3)]
     for process in processes:
         process.start()
     assert [answers.get(timeout=60) for _ in processes] == ["done"] * 3
     for process in processes:
         process.join(30)
-    database = Database(url)
-    assert differences(database) == []
-    database.close()
-
-
-@pytest.mark.postgres
-def test_postgresql_gets_exactly_the_declared_tables() -> None:
-    url = os.environ.get("SLUICE_TEST_POSTGRES_URL")
-    if url is None:
-        pytest.skip("SLUICE_TEST_POSTGRES_URL names no server")
-    database = Database(url)
-    with database.engine.connect() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-        connection.commit()
-    migrate(database)
-    migrate(database)
+    database = Database(database_url)
     assert differences(database) == []
     database.close()

@@ -1,0 +1,129 @@
+"""Real servers for the tests that need them, each started at most once for a whole run.
+
+A setting names one that runs already (`SLUICE_TEST_…`); else the run has a native stack of its own, whose processes
+every worker shares. The first test that asks for a server starts it, and the end of the run stops all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from infra.errors import Problem
+from infra.settings import Settings
+from infra.stack.stack import SERVERS, Stack
+
+# Server to the setting that names a running one, and the setting of ours that its address is the value of.
+RUNNING: Final = {
+    "trino": ("SLUICE_TEST_TRINO_URL", "SLUICE_TRINO_URL"),
+    "hive": ("SLUICE_TEST_HIVE_URL", "SLUICE_CATALOG_URI"),
+    "kafka": ("SLUICE_TEST_KAFKA", "SLUICE_KAFKA"),
+    "elasticsearch": ("SLUICE_TEST_ELASTICSEARCH_URL", "SLUICE_ELASTICSEARCH_URL"),
+    "postgres": ("SLUICE_TEST_POSTGRES_URL", "SLUICE_DATABASE_URL"),
+    "mlflow": ("SLUICE_TEST_MLFLOW_URL", "SLUICE_MLFLOW_URL"),
+}
+_FOLDER: Final = "SLUICE_TEST_STACK"  # tells the workers where the run's own stack is
+
+
+def own_stack() -> Stack:
+    """The run's own servers."""
+    folder = Path(os.environ[_FOLDER])
+    return Stack(Settings(state_dir=folder, lake_dir=folder / "lake", stack_dir=folder))
+
+
+def address(server: str) -> str:
+    """Where a server is; starts it where none is named. Skips the test, saying why, where it can't be had."""
+    named, ours = RUNNING[server]
+    if named in os.environ:
+        return os.environ[named]
+    stack = own_stack()
+    try:
+        stack.up([server], ports=dict.fromkeys(SERVERS, 0))
+    except Problem as problem:
+        pytest.skip(f"{server} can't be had: {problem.detail} {problem.hint}")
+    return stack.environment([server])[ours]
+
+
+@pytest.fixture(scope="session")
+def trino_url() -> str:
+    """`http://host:port` of a Trino whose catalog `lake` is over the metastore of `hive_url`."""
+    return address("trino")
+
+
+@pytest.fixture(scope="session")
+def hive_url() -> str:
+    """`thrift://host:port` of a Hive metastore."""
+    return address("hive")
+
+
+@pytest.fixture(scope="session")
+def kafka_address() -> str:
+    """`host:port` of a Kafka broker that creates no topic by itself."""
+    return address("kafka")
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url() -> str:
+    """`http://host:port` of an Elasticsearch node."""
+    return address("elasticsearch")
+
+
+@pytest.fixture(scope="session")
+def mlflow_url() -> str:
+    """`http://host:port` of an MLflow tracking server."""
+    return address("mlflow")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """SQLAlchemy's address of a database on a PostgreSQL server whose user may create others."""
+    return address("postgres")
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str, unique_name: str) -> Iterator[str]:
+    """SQLAlchemy's address of an empty database of one's own; it is dropped afterwards."""
+    server = make_url(postgres_url).set(drivername="postgresql")
+    with psycopg.connect(server.render_as_string(hide_password=False), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {unique_name}")
+        yield make_url(postgres_url).set(database=unique_name).render_as_string(hide_password=False)
+        connection.execute(f"DROP DATABASE {unique_name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of an empty database of one's own, of each kind that Sluice keeps its state in."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'sluice.db'}"
+    return str(request.getfixturevalue("postgres_database"))
+
+
+@pytest.fixture
+def unique_name() -> str:
+    """A name that nothing else on a shared server has: of a schema, a topic, an index, a database."""
+    return f"t_{os.urandom(8).hex()}"
+
+
+def open_run() -> None:
+    """Chooses the folder of the run's own stack; the workers inherit it."""
+    if _FOLDER not in os.environ:
+        folder = Path(tempfile.mkdtemp(prefix="sluice-stack-"))
+        folder.chmod(0o755)  # servers that refuse to run as root have their folders in it
+        (folder / "lake").mkdir()
+        os.environ[_FOLDER] = str(folder)
+
+
+def close_run() -> None:
+    """Stops whatever the run has started."""
+    folder = os.environ.pop(_FOLDER, None)
+    if folder is not None:
+        Stack(Settings(state_dir=Path(folder), stack_dir=Path(folder))).down()
+        shutil.rmtree(folder, ignore_errors=True)
