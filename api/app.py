@@ -31,6 +31,7 @@ from api.routes import (
     resources,
     roles,
     rows,
+    search,
     snapshots,
     tables,
     tokens,
@@ -53,6 +54,7 @@ _DECLARED = (
     accesses,
     audit,
     operations,
+    search,
     health,
     problem_pages,
 )

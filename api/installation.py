@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +21,10 @@ from policies.authenticate import Authenticator
 from policies.login import Login
 from policies.oidc import OidcIssuer
 from policies.store import PolicyStore
+from search.find import SearchDoor
+from search.index import Index
+from search.indexer import Indexer, Progress
+from search.tantivy import TantivyIndex
 from sql.access import Trail
 from sql.canaries import Canaries
 from sql.door import Door
@@ -28,6 +32,7 @@ from sql.engines import Engine
 from sql.engines.duckdb import DuckDb
 from sql.opa.authority import Authority
 from sql.opa.record import VerdictRecorder
+from sql.places import Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class Installation:
         policies, authenticator, login: who is who, and may do what.
         audit, accesses: the log of every request, and its index.
         engine, door: what runs queries, and the one way to it.
+        index, search: the index of the lake's rows, and the one way to ask it.
         canaries: look whether filters and masks hold; None where a setting leaves them out.
         operations: long work.
         authority, verdicts: what Trino is told, and its record.
@@ -56,6 +62,8 @@ class Installation:
     accesses: AuditIndex
     engine: Engine
     door: Door
+    index: Index
+    search: SearchDoor
     canaries: Canaries | None
     operations: Operations
     authority: Authority
@@ -72,6 +80,14 @@ class Installation:
         trail.changing()
         with self.db.writing() as session:
             yield session
+
+    def indexer(self, told: Callable[[Progress], None] = lambda _progress: None) -> Indexer:
+        """What writes the index; one process at a time may.
+
+        Args:
+            told: is told of progress.
+        """
+        return Indexer(self.lake, Whole(self.engine), self.index, told)
 
     def close(self) -> None:
         """Stops everything, in the reverse of the order in which it was started."""
@@ -101,6 +117,9 @@ def open_installation(settings: Settings) -> Installation:
         engine = DuckDb(settings, lake, keys)
         stack.callback(engine.close)
         policies = PolicyStore(db)
+        door = Door(lake, policies, engine, keys)
+        index = TantivyIndex(settings.state_dir.absolute() / "search")
+        stack.callback(index.close)
         operations = Operations(db)
         stack.callback(operations.close)
         return Installation(
@@ -114,7 +133,9 @@ def open_installation(settings: Settings) -> Installation:
             audit=audit,
             accesses=accesses,
             engine=engine,
-            door=Door(lake, policies, engine, keys),
+            door=door,
+            index=index,
+            search=SearchDoor(lake, policies, door, index, keys),
             canaries=Canaries(lake, engine, keys) if settings.canaries else None,
             operations=operations,
             authority=Authority(policies, lake, settings.trino_user),

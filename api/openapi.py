@@ -18,6 +18,7 @@ _TAGS: Final = {
     "Rows": "Reading tables, page by page or all at once.",
     "Files": "Reading raw files.",
     "Versions": "Versions of tables.",
+    "Search": "Finding records by what they say.",
     "Metrics": "Figures over the lake.",
     "Lineage": "What came from what.",
     "Audit": "Who did what.",

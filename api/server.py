@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import signal
 import socket
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 import uvicorn
@@ -13,6 +14,7 @@ from api.app import create_app
 from api.installation import Installation, open_installation
 from infra.observe import log_to_stderr, subscribe
 from infra.settings import Settings
+from search.follow import Follower
 
 
 def run(settings: Settings) -> None:
@@ -25,10 +27,16 @@ def run(settings: Settings) -> None:
     importlib.import_module("pyiceberg.io.pyarrow")  # a second that the first caller would wait otherwise
     unsubscribe = subscribe(log_to_stderr(settings.log_level))
     try:
-        serve(make_server(installation, host=settings.host, port=settings.port))
+        with following(installation):
+            serve(make_server(installation, host=settings.host, port=settings.port))
     finally:
         unsubscribe()
         installation.close()
+
+
+def following(installation: Installation) -> AbstractContextManager[object]:
+    """Follows the lake with the embedded index, in the background; another index has a worker of its own."""
+    return Follower(installation.indexer()) if installation.settings.search == "tantivy" else nullcontext()
 
 
 def make_server(installation: Installation, **options: Any) -> uvicorn.Server:

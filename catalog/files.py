@@ -38,12 +38,14 @@ class FileInfo:
         format: a key of `FORMATS`, or `unknown`.
         size_bytes: its size.
         updated_at: when it was changed.
+        stamp: its state, as `Relation.stamp` has it.
     """
 
     resource: Resource
     format: str
     size_bytes: int
     updated_at: datetime
+    stamp: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class LakeFiles:
                     continue
                 known = format_of(name)
                 updated_at = datetime.fromtimestamp(status.st_mtime, UTC)
-                yield FileInfo(resource, known[0].name if known else "unknown", status.st_size, updated_at)
+                form = known[0].name if known else "unknown"
+                yield FileInfo(resource, form, status.st_size, updated_at, _stamp_of(status))
 
     def path(self, resource: Resource) -> Path:
         """Where a file is, links resolved.
@@ -181,7 +184,10 @@ def _source(field: pa.Field, kind: pa.DataType) -> Source:
 
 def _stamp(path: Path) -> str:
     try:
-        status = path.stat()
+        return _stamp_of(path.stat())
     except OSError:
         raise ResourceNotFound from None
+
+
+def _stamp_of(status: os.stat_result) -> str:
     return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"

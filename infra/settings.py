@@ -81,6 +81,21 @@ class Settings(BaseSettings):
     body_limit: Annotated[int, Field(ge=1024, description="Most bytes in a request's body.")] = 1_000_000
     token_ttl: Annotated[int, Field(ge=60, description="Seconds that a token from login lasts.")] = 12 * 3600
 
+    # Search
+    search: Annotated[
+        Literal["tantivy", "elasticsearch"],
+        Field(description="Index behind search: embedded in the server, or Elasticsearch and `sluice index run`."),
+    ] = "tantivy"
+    search_url: Annotated[str, Field(description="Address of Elasticsearch; user and password may stand in it.")] = (
+        "http://127.0.0.1:9200"
+    )
+    search_name: Annotated[
+        str,
+        Field(
+            pattern="^[a-z][a-z0-9_-]{0,62}$", description="What the names of our indexes in Elasticsearch begin with."
+        ),
+    ] = "sluice"
+
     # OpenID Connect
     oidc_issuer: Annotated[str | None, Field(description="Issuer whose JWTs are accepted as tokens.")] = None
     oidc_audience: Annotated[str | None, Field(description="Audience that such a JWT must name.")] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -28,6 +28,7 @@ from sql.engines import Engine, Run
 from sql.governed import Governed, GovernedRelation, RelationKey, relation_key
 from sql.known import Known
 from sql.parse import parse_sql
+from sql.places import Place, place_values, places_tree
 from sql.query import RowsQuestion, SqlQuestion, Version
 from sql.resolve import Rows, parameters_of, resolve, shape_of
 from sql.result import OutputColumn, Page, Result
@@ -157,6 +158,41 @@ class Door:
             close=answer.close,
             paginate=lambda table: self._page(table, rows, names, template),
         )
+
+    def at(self, access: Access, relation: Relation, places: Sequence[Place]) -> pa.Table:
+        """The rows at some places of one version, as the caller may see them now.
+
+        Args:
+            access: who asks.
+            relation: the version; its columns and policies are those of that version's schema.
+            places: where the rows lie; a place that the caller may not see gives no row.
+
+        Returns:
+            The columns that the caller may see, then `$file` and `$pos`.
+
+        Raises:
+            Problem: whatever keeps the rows from being read.
+        """
+        decision = self.decide(access, "read", relation.resource, relation)
+        names = decision.columns
+        with access.timed("rewrite"):
+            tree = places_tree(relation, names, len(places))
+            base = relation_key(table_of(relation))
+            shape = (relation.resource, relation.uuid, relation.stamp, decision.fingerprint, names, len(places), "at")
+
+            def prepare() -> _Prepared:
+                return _Prepared(govern(tree, {base: GovernedRelation(relation, decision)}, positions=True), None)
+
+            prepared = self._prepared.get(shape, prepare)
+            values = place_values(places)
+        self._record(access, prepared.rows, values, None, list(names))
+        with access.timed("query"):
+            files = frozenset(file for file, _ in places)
+            answer = self._engine.execute(Run(prepared.rows, values, {}, secrets.token_bytes(16), files=files))
+            try:
+                return pa.Table.from_batches(list(answer), schema=answer.schema)
+            finally:
+                answer.close()
 
     def query(self, access: Access, question: SqlQuestion) -> Result:
         """Answers a query in Trino's SQL.

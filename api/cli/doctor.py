@@ -15,7 +15,7 @@ from infra.errors import Problem
 from infra.settings import Settings, load
 
 # Our own import names. They are plain words, so another distribution could take one.
-ROOMS: Final = ("api", "pipeline", "sql", "policies", "catalog", "infra")
+ROOMS: Final = ("api", "pipeline", "training", "search", "sql", "policies", "catalog", "infra")
 
 
 @dataclass(frozen=True, slots=True)

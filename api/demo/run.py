@@ -19,7 +19,7 @@ from api.demo.lake import catch_up, fill, is_filled, start_over
 from api.demo.people import Credentials, invite
 from api.initialise import initialise
 from api.installation import Installation, open_installation
-from api.server import make_server, serve
+from api.server import following, make_server, serve
 from infra.errors import Conflict, Unavailable
 from infra.settings import Settings
 from pipeline.source import Source
@@ -83,6 +83,7 @@ def run(folder: Path, port: int, *, progress: Callable[[int, int], None], announ
             fill(installation.lake, TransactionTables(installation.lake), source, now=now, progress=progress)
         catch_up(TransactionTables(installation.lake), source, now=datetime.now(UTC))
         demo = Demo(f"http://{HOST}:{settings.port}", folder, invite(installation, now=now))
+        stack.enter_context(following(installation))
         stack.enter_context(Trickle(source, TransactionTables(installation.lake)))
         _serve(installation, listener, demo, announce)
 

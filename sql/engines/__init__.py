@@ -41,6 +41,7 @@ class Run:
         bounds: for each base relation, conditions that every wanted row meets.
         salt: of this query alone, for query-local hashes.
         stream: whether the answer may be long: it is then produced while it is read.
+        files: the only files to read, by their ordinals; None for all that the bounds leave.
     """
 
     governed: Governed
@@ -48,6 +49,7 @@ class Run:
     bounds: Mapping[RelationKey, Sequence[Bound]]
     salt: bytes
     stream: bool = False
+    files: frozenset[int] | None = None
 
 
 class Answer(Protocol):

@@ -72,6 +72,8 @@ class DuckDb:
             key: self._lake.plan(relation.relation, run.bounds.get(key, ()))
             for key, relation in governed.relations.items()
         }
+        if run.files is not None:
+            plans = {key: _only(plan, run.files) for key, plan in plans.items()}
         shape = (governed, *(signature(plan) for plan in plans.values()))
         sql = self._lowered.get(shape, lambda: _lower(governed, list(plans.values())))
         parameters: dict[str, Any] = dict(run.parameters)
@@ -120,6 +122,10 @@ class DuckDbAnswer:
         self._timer.stop()
         self._cursor.interrupt()
         self._cursor.close()
+
+
+def _only(plan: ScanPlan, ordinals: frozenset[int]) -> ScanPlan:
+    return ScanPlan(tuple(file for file in plan.files if file.ordinal in ordinals), plan.total_files)
 
 
 def _reader(cursor: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:

@@ -1,0 +1,392 @@
+"""Search, the governed way: what is asked → what may be searched → the index → the rows themselves → the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+
+from catalog.lake import Lake
+from catalog.lru import Lru
+from catalog.relations import Relation
+from catalog.resources import Resource, ResourceNotFound
+from infra.errors import Internal, Problem
+from infra.keys import Keys
+from infra.observe import Failed, observe
+from policies.decide import decide
+from policies.index import PolicyIndex
+from search.documents import event_time
+from search.expression import Expression, From, all_of, any_of
+from search.filters import NotSearchable
+from search.governed import Asked, Governed
+from search.index import Index, Indexed, Search, View
+from search.indexer import file_number
+from search.language import parse_search
+from search.matching import Matched, match
+from search.presence import Presence, Present, is_current
+from sql.access import Access, Reading
+from sql.cursors import Cursor, Cursors, OutdatedCursor, digest
+from sql.door import Door, Policies
+from sql.rows import FILE, POSITION
+
+Order = Literal["relevance", "time"]
+Reason = Literal["indexing", "newer-version", "version-gone", "row-filter"]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class IndexMismatch(Internal):
+    code, title = "index-mismatch", "The index told of a row that is not there"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuestion:
+    """What a caller asks.
+
+    Args:
+        text: in the query language.
+        start, end: between which the event time lies, the end left out.
+        resource: the only one to search.
+        order: by rank, or the newest first.
+        limit: hits on a page.
+        cursor: where the last page ended, opaque.
+    """
+
+    text: str
+    start: datetime | None = None
+    end: datetime | None = None
+    resource: Resource | None = None
+    order: Order = "relevance"
+    limit: int = 10
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A record that was found.
+
+    Args:
+        resource: where.
+        key: names of its key columns, where the caller may see them all.
+        snapshot_id: the version that it was found in, where there are versions.
+        event_time: name of the column that tells when it happened, where there is one to see.
+        record: one row of the columns that the caller may see, as they may see them.
+        matched: where the terms were found in it.
+    """
+
+    resource: Resource
+    key: tuple[str, ...]
+    snapshot_id: int | None
+    event_time: str | None
+    record: pa.RecordBatch
+    matched: tuple[Matched, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A resource of which the answer does not tell the newest, or nothing.
+
+    Args:
+        resource: which one.
+        reason: `indexing` (its first load is under way), `newer-version` (found in the version before), `version-gone`
+            (that is no longer kept: not searched) or `row-filter` (the index can't express it: not searched).
+        indexed_snapshot_id, snapshot_id: the versions of the index and of the lake.
+        since: when the lake's version came to be.
+    """
+
+    resource: Resource
+    reason: Reason
+    indexed_snapshot_id: int | None
+    snapshot_id: int | None
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A page of hits.
+
+    Args:
+        total: hits on all pages.
+        resources: hits by resource, most first; only those that have some.
+        hits: this page's.
+        next_cursor: where the next page starts; None on the last one.
+        behind: resources of which this is not the newest.
+        policy_version: which version of the policy decided.
+    """
+
+    total: int
+    resources: tuple[tuple[Resource, int], ...]
+    hits: tuple[Hit, ...]
+    next_cursor: str | None
+    behind: tuple[Behind, ...]
+    policy_version: int
+
+
+@dataclass(slots=True)
+class _Scope:
+    """What one caller may search now."""
+
+    policies: PolicyIndex
+    governed: dict[Resource, Governed] = field(default_factory=dict)
+    behind: list[Behind] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> str:
+        return digest([(str(r), g.relation.stamp, g.decision.fingerprint) for r, g in self.governed.items()])
+
+
+class SearchDoor:
+    """Search over every table and file that the caller may read.
+
+    Args:
+        lake, policies, door: what is read, and the one way to it. The door's engine has to know where rows lie.
+        index: what proposes rows.
+        keys: for cursors.
+    """
+
+    def __init__(self, lake: Lake, policies: Policies, door: Door, index: Index, keys: Keys) -> None:
+        self._lake, self._policies, self._door, self._index = lake, policies, door, index
+        self._cursors = Cursors(keys.cursors)
+        self._presence = Presence(lake)
+        self._relations: Lru[tuple[Resource, str, str], Relation] = Lru(4096)
+        self._ordinals: Lru[tuple[Resource, str, str], Mapping[int, int]] = Lru(256)
+        self._holders: Lru[str, Mapping[int, Resource]] = Lru(8)
+
+    def search(self, access: Access, question: SearchQuestion) -> Answer:
+        """Answers a search.
+
+        Raises:
+            BadSearch: it can't be understood.
+            ResourceNotFound, NotAllowed: the one resource is not for the caller.
+            SearchUnavailable: the index can't be asked.
+            SearchOutdated, OutdatedCursor: the pages can't go on.
+            AuditUnavailable: it can't be recorded, so nothing is searched.
+        """
+        with access.timed("parse"):
+            asked = Asked(parse_search(question.text), _micros(question.start), _micros(question.end))
+        if question.resource is not None:
+            self._door.decide(access, "read", question.resource)
+        signature = digest(question.text, question.start, question.end, question.resource, question.order)
+        cursor = None
+        if question.cursor is not None:
+            cursor = self._cursors.open(question.cursor, user=access.principal.name, question=signature)
+        with access.timed("policy"):
+            view = self._index.view(cursor.stamp if cursor else None)
+            scope = self._scope(access, view, question.resource)
+            if cursor is not None and cursor.fingerprint != scope.fingerprint:
+                raise OutdatedCursor(
+                    "What you may see has changed since the last page.", hint="Start again without a cursor."
+                )
+        self._record(access, scope, question)
+        with access.timed("search"):
+            counts, places, after = _find(view, scope, asked, question, cursor.values if cursor else None)
+        hits = self._read(access, view, scope, asked, places)
+        next_cursor = None
+        if after is not None:
+            template = Cursor(access.principal.name, signature, view.name, None, scope.fingerprint, b"", after)
+            next_cursor = self._cursors.seal(template)
+        return Answer(
+            total=sum(counts.values()),
+            resources=tuple(
+                (resource, counts[str(resource)])
+                for resource in sorted(scope.governed, key=lambda each: (-counts.get(str(each), 0), each))
+                if counts.get(str(resource))
+            ),
+            hits=tuple(hits),
+            next_cursor=next_cursor,
+            behind=tuple(scope.behind),
+            policy_version=scope.policies.version,
+        )
+
+    def _scope(self, access: Access, view: View, only: Resource | None) -> _Scope:
+        scope = _Scope(self._policies.current())
+        now = datetime.now(UTC)
+        for resource, present in self._presence.now().items():
+            if only is not None and resource != only:
+                continue
+            if not decide(scope.policies, access.principal, "read", resource, now=now).allowed:
+                continue
+            state = view.states.get(resource)
+            if state is None or not state.complete or state.uuid != present.uuid:
+                scope.behind.append(_behind(present, None, "indexing"))
+                continue
+            current = is_current(state, present)
+            if not current and resource.kind == "file":
+                scope.behind.append(_behind(present, state, "version-gone"))
+                continue
+            try:
+                relation = self._relation(state)
+                decision = decide(scope.policies, access.principal, "read", resource, relation, now=now)
+                if decision.allowed:
+                    scope.governed[resource] = Governed(relation, decision)
+                    if not current:
+                        scope.behind.append(_behind(present, state, "newer-version"))
+            except NotSearchable:
+                scope.behind.append(_behind(present, state, "row-filter"))
+            except Problem:
+                scope.behind.append(_behind(present, state, "version-gone"))
+        return scope
+
+    def _relation(self, state: Indexed) -> Relation:
+        key = (state.resource, state.uuid, state.stamp)
+        return self._relations.get(key, lambda: self._lake.relation(state.resource, stamp=state.stamp))
+
+    def _record(self, access: Access, scope: _Scope, question: SearchQuestion) -> None:
+        for governed in scope.governed.values():
+            access.trail.decided(governed.decision)
+        searched = list(scope.governed.values())
+        with access.timed("audit"):
+            access.trail.reading(
+                Reading(
+                    action="read",
+                    resources=tuple(str(each.relation.resource) for each in searched),
+                    snapshots={
+                        str(each.relation.resource): each.relation.snapshot.id
+                        for each in searched
+                        if each.relation.snapshot is not None
+                    },
+                    columns=tuple(dict.fromkeys(column.name for each in searched for column in each.columns)),
+                    row_filters={
+                        str(each.relation.resource): tuple(
+                            shown.row_filter.sql(dialect="trino")
+                            for shown in each.decision.views
+                            if shown.row_filter is not None
+                        )
+                        for each in searched
+                    },
+                    masks={str(each.relation.resource): each.decision.masked for each in searched},
+                    grants=tuple(shown.grant_id for each in searched for shown in each.decision.views),
+                    policy_version=scope.policies.version,
+                    sql_run="",
+                    parameters={"q": question.text},
+                )
+            )
+
+    def _read(
+        self, access: Access, view: View, scope: _Scope, asked: Asked, places: Sequence[tuple[int, int]]
+    ) -> Iterator[Hit]:
+        """The rows that the index proposed, through the door, in its order."""
+        holders = self._holders.get(view.name, lambda: _holders(view.states))
+        wanted: dict[Resource, list[tuple[int, int]]] = {}
+        for file, row in places:
+            wanted.setdefault(holders[file], []).append((file, row))
+        read: dict[tuple[int, int], Hit] = {}
+        for resource, there in wanted.items():
+            governed = scope.governed[resource]
+            ordinals = self._ordinals_of(governed.relation)
+            try:
+                rows = self._door.at(access, governed.relation, [(ordinals[file], row) for file, row in there])
+            except ResourceNotFound:
+                continue  # dropped, or taken from the caller, in this very moment
+            records = rows.drop_columns([FILE, POSITION])
+            lying = zip(rows[FILE].to_pylist(), rows[POSITION].to_pylist(), strict=True)
+            by_place = {place: records.slice(number, 1) for number, place in enumerate(lying)}
+            for file, row in there:
+                record = by_place.get((ordinals[file], row))
+                hit = None if record is None else _hit(governed, asked, record)
+                if hit is not None:
+                    read[file, row] = hit
+        access.trail.returned(len(read))
+        return (read[place] for place in places if place in read)
+
+    def _ordinals_of(self, relation: Relation) -> Mapping[int, int]:
+        def plan() -> Mapping[int, int]:
+            return {file_number(relation, file): file.ordinal for file in self._lake.plan(relation).files}
+
+        return self._ordinals.get((relation.resource, relation.uuid, relation.stamp), plan)
+
+
+def _find(
+    view: View, scope: _Scope, asked: Asked, question: SearchQuestion, after: tuple[str | None, ...] | None
+) -> tuple[Mapping[str, int], list[tuple[int, int]], tuple[str, ...] | None]:
+    """Hits by resource, one page of places, and where to go on.
+
+    In the order of time, rows come first whose time may be known; those that show it masked, or have none, follow.
+    """
+    groups = _groups(scope.governed.values())
+    parts: list[tuple[bool, Expression]] = []
+    for by_time in (True, False) if question.order == "time" else (False,):
+        of = [group for group in groups if question.order != "time" or group[0].clear_time == by_time]
+        parts.append((by_time, any_of(_where(group, asked) for group in of)))
+    better = _better(groups, asked) if question.order == "relevance" else []
+    counts = view.find(Search(any_of(part for _, part in parts), limit=1, count=True)).counts
+    first = int(after[0] or 0) if after else 0
+    rest = tuple(str(value) for value in after[1:]) or None if after else None
+    places: list[tuple[int, int]] = []
+    for number, (by_time, where) in enumerate(parts):
+        if number < first:
+            continue
+        missing = question.limit - len(places)
+        if not missing:
+            return counts, places, (str(number),)
+        found = view.find(Search(where, better, by_time, rest if number == first else None, missing + 1))
+        places += [(place.file, place.row) for place in found.places[:missing]]
+        if len(found.places) > missing:
+            return counts, places, (str(number), *found.places[missing - 1].after)
+    return counts, places, None
+
+
+def _groups(searched: Sequence[Governed] | Any) -> list[list[Governed]]:
+    """Resources that are asked the same: they have the same columns, under the same rules."""
+    groups: dict[object, list[Governed]] = {}
+    for governed in searched:
+        columns = tuple((column.name, column.type) for column in governed.relation.columns)
+        groups.setdefault((governed.decision.fingerprint, columns), []).append(governed)
+    return list(groups.values())
+
+
+def _where(group: Sequence[Governed], asked: Asked) -> Expression:
+    return all_of([_of(group), group[0].where(asked)])
+
+
+def _better(groups: Sequence[Sequence[Governed]], asked: Asked) -> list[tuple[Expression, int]]:
+    ranked: dict[int, list[list[Expression]]] = {}
+    for group in groups:
+        for place, (part, weight) in enumerate(group[0].better(asked)):
+            ranked.setdefault(weight, [])
+            slots = ranked[weight]
+            while len(slots) <= place:
+                slots.append([])
+            slots[place].append(all_of([_of(group), part]))
+    return [(any_of(parts), weight) for weight, slots in ranked.items() for parts in slots if parts]
+
+
+def _of(group: Sequence[Governed]) -> Expression:
+    return From(tuple(str(governed.relation.resource) for governed in group))
+
+
+def _hit(governed: Governed, asked: Asked, row: pa.Table) -> Hit | None:
+    relation, views = governed.relation, governed.decision.views
+    (record,) = row.combine_chunks().to_batches()
+    (shown,) = record.to_pylist()
+    clear = [column for column in governed.columns if any(view.columns.get(column.name, "") is None for view in views)]
+    matched = match([governed.own(term) for term in asked.terms], clear, shown)
+    if matched is None:
+        mismatch = IndexMismatch("The index proposed a row that does not match.", hint="Rebuild the index.")
+        observe(Failed(where="search", error=mismatch))
+        return None
+    point = event_time(relation)
+    return Hit(
+        resource=relation.resource,
+        key=relation.key if shown.keys() >= set(relation.key) else (),
+        snapshot_id=relation.snapshot.id if relation.snapshot else None,
+        event_time=point.name if point is not None and point.name in shown else None,
+        record=record,
+        matched=matched,
+    )
+
+
+def _holders(states: Mapping[Resource, Indexed]) -> Mapping[int, Resource]:
+    return {number: resource for resource, state in states.items() for number in state.files}
+
+
+def _behind(present: Present, state: Indexed | None, reason: Reason) -> Behind:
+    return Behind(
+        present.resource, reason, state.snapshot_id if state else None, present.snapshot_id, present.committed_at
+    )
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)

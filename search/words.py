@@ -1,0 +1,60 @@
+"""How text becomes words: the same for what is indexed, for what is asked, and for what is shown as matched.
+
+Case, accents and width don't count; everything but letters, digits and symbols parts words; each symbol, and each
+character of a script that is written without spaces, is a word of its own. Whole columns are folded at once, by
+Arrow's kernels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_MARKS: Final = r"\p{Mn}+"
+_UNSPACED: Final = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{So}])"
+_BETWEEN: Final = r"[^\p{L}\p{N}\p{Mc}\p{So}]+"
+LONGEST: Final = 64  # characters of a word that count
+_CLIP: Final = rf"([^ ]{{{LONGEST}}})[^ ]+"
+
+
+def fold(texts: pa.Array) -> pa.Array:
+    """Each text as its words, parted by single spaces.
+
+    Args:
+        texts: strings; nulls stay.
+    """
+    if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+        texts = pc.utf8_normalize(texts, form="NFKD")
+        texts = pc.replace_substring_regex(texts, _MARKS, "")
+        texts = pc.replace_substring_regex(texts, _UNSPACED, r" \1 ")
+    lowered = pc.utf8_lower(texts)
+    parted = pc.replace_substring_regex(lowered, _BETWEEN, " ")
+    clipped = pc.replace_substring_regex(parted, _CLIP, r"\1")
+    return pc.utf8_trim(clipped, characters=" ")
+
+
+@lru_cache(maxsize=65_536)
+def words(text: str) -> tuple[str, ...]:
+    """The words of one text, in order."""
+    folded = fold(pa.array([text], pa.string()))[0].as_py()
+    return tuple(folded.split())
+
+
+def spans(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """The runs of a text that make words: where each starts and ends, and its words."""
+    for run in re.finditer(r"[^\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+", text):
+        start, end = run.span()
+        found = words(run.group())
+        if len(found) <= 1:
+            if found:
+                yield start, end, found
+            continue
+        for place in range(start, end):  # several words without a space between them: character by character
+            one = words(text[place])
+            if one:
+                yield place, place + 1, one
