@@ -14,6 +14,7 @@ from sqlglot.errors import SqlglotError
 from sql.query import Session
 from sql.rules.allowed import NotAllowedSql
 
+_LONGEST: Final = 1000  # characters; the patterns below go back and forth
 _HEAD: Final = re.compile(r"\s*(show|describe|desc)\b\s*(.*)", re.IGNORECASE | re.DOTALL)
 _WHAT: Final = re.compile(
     r"(?P<what>create\s+table|create\s+view|current\s+roles|catalogs|schemas|tables|columns|functions|session|roles)\b\s*"
@@ -45,6 +46,8 @@ def show(text: str, session: Session) -> Shown | None:
     head = _HEAD.fullmatch(text)
     if head is None:
         return None
+    if len(text) > _LONGEST:
+        raise BadShow("That is too long for a SHOW.")
     if head[1].lower() != "show":
         return _columns(head[2].rstrip("; \n\t\r"), session, None)
     found = _WHAT.fullmatch(head[2])
