@@ -30,6 +30,7 @@ from sql.canaries import Canaries
 from sql.door import Door
 from sql.engines import Engine
 from sql.engines.duckdb import DuckDb
+from sql.estimate import ScanLimits
 from sql.opa.authority import Authority
 from sql.opa.record import VerdictRecorder
 from sql.places import Whole
@@ -117,7 +118,7 @@ def open_installation(settings: Settings) -> Installation:
         engine = DuckDb(settings, lake, keys)
         stack.callback(engine.close)
         policies = PolicyStore(db)
-        door = Door(lake, policies, engine, keys)
+        door = Door(lake, policies, engine, keys, ScanLimits.of(settings, db))
         index = TantivyIndex(settings.state_dir.absolute() / "search")
         stack.callback(index.close)
         operations = Operations(db)

@@ -180,3 +180,12 @@ class IdempotencyKey(Base):
     status: Mapped[int] = mapped_column(Integer)
     response: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ScannedBytes(Base):
+    """How many bytes a user's queries read within an hour."""
+
+    __tablename__ = "scanned_bytes"
+    user_name: Mapped[str] = mapped_column(String(160), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)

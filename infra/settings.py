@@ -74,6 +74,16 @@ class Settings(BaseSettings):
         str | None, Field(description="Sluice's address as Trino reaches it. Default: that of `host` and `port`.")
     ] = None
 
+    # SQL
+    sql_scan_limit: Annotated[
+        int | None, Field(ge=1, description="Most bytes of the lake's files that one SQL query may read.")
+    ] = None
+    sql_scan_budget: Annotated[
+        int | None, Field(ge=1, description="Most bytes that one user's SQL queries may read within an hour.")
+    ] = None
+    sql_result_limit: Annotated[int, Field(ge=1024, description="Most bytes in one answer to a SQL query.")] = 1 << 30
+    sql_queries: Annotated[int, Field(ge=1, description="Most queries of one user under way at the Trino door.")] = 20
+
     # The doors
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 8000

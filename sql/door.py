@@ -16,6 +16,7 @@ from catalog.lake import Lake
 from catalog.lru import Lru
 from catalog.relations import Relation
 from catalog.resources import Resource, ResourceNotFound
+from catalog.scan import Bound
 from infra.errors import Forbidden
 from infra.keys import Keys
 from policies.decide import decide
@@ -25,9 +26,10 @@ from sql.access import Access, Reading
 from sql.bounds import question_bounds, row_filter_bounds
 from sql.cursors import Cursor, Cursors, OutdatedCursor, digest, from_text, to_text
 from sql.engines import Engine, Run
+from sql.estimate import Estimate, ScanLimits, TableScan
 from sql.governed import Governed, GovernedRelation, RelationKey, relation_key
 from sql.known import Known
-from sql.parse import parse_sql
+from sql.parse import Parsed, parse_sql
 from sql.places import Place, place_values, places_tree
 from sql.query import RowsQuestion, SqlQuestion, Version
 from sql.resolve import Rows, parameters_of, resolve, shape_of
@@ -49,6 +51,16 @@ class _Prepared:
     count: Governed | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query that was looked up, allowed and rewritten."""
+
+    parsed: Parsed
+    governed: Governed
+    values: Mapping[str, Value | None]
+    bounds: Mapping[RelationKey, Sequence[Bound]]
+
+
 class Policies(Protocol):
     """Where the policy in force comes from."""
 
@@ -62,10 +74,14 @@ class Door:
     Args:
         lake, policies, engine: what is asked.
         keys: for cursors and entity tags.
+        limits: of what queries may scan; None for none.
     """
 
-    def __init__(self, lake: Lake, policies: Policies, engine: Engine, keys: Keys) -> None:
+    def __init__(
+        self, lake: Lake, policies: Policies, engine: Engine, keys: Keys, limits: ScanLimits | None = None
+    ) -> None:
         self._lake, self._policies, self._engine, self._keys = lake, policies, engine, keys
+        self._limits = limits
         self._cursors = Cursors(keys.cursors)
         self._prepared: Lru[tuple[object, ...], _Prepared] = Lru(1024)
 
@@ -200,6 +216,55 @@ class Door:
         Raises:
             Problem: whatever keeps the question from being answered.
         """
+        asked = self._governed(access, question)
+        governed, values = asked.governed, asked.values
+        read = [*governed.relations.values()]
+        if self._limits is not None and read:
+            self._limits.allow(access.principal.name, self._scans(asked))
+        self._record(access, governed, values, question.text, [name for item in read for name in item.decision.columns])
+        with access.timed("query"):
+            answer = self._engine.execute(
+                Run(governed, values, asked.bounds, secrets.token_bytes(16), stream=True, seconds=question.seconds)
+            )
+        versions = {item.decision.policy_version for item in read}
+        masked = tuple(dict.fromkeys(name for item in read for name in item.decision.masked))
+        return Result(
+            columns=asked.parsed.output(answer.schema),
+            schema=answer.schema,
+            batches=iter(answer),
+            relations=tuple(item.relation for item in read),
+            policy_version=max(versions, default=0),
+            row_filtered=any(item.decision.row_filtered for item in read),
+            masked=masked,
+            etag=self._etag(access, max(versions, default=0), (governed.sql, repr(values))),
+            close=answer.close,
+            fingerprints=tuple(item.decision.fingerprint for item in read),
+        )
+
+    def estimate(self, access: Access, question: SqlQuestion) -> Estimate:
+        """What a query would read, from the tables' manifests; nothing runs.
+
+        Raises:
+            Problem: whatever would keep the question from being answered.
+        """
+        asked = self._governed(access, question)
+        read = [*asked.governed.relations.values()]
+        columns = [name for item in read for name in item.decision.columns]
+        self._record(access, asked.governed, asked.values, question.text, columns)
+        return Estimate(self._scans(asked), asked.governed.sql)
+
+    def still_allowed(self, access: Access, result: Result) -> bool:
+        """Whether a policy of this moment would give the same view of all that a result reads."""
+        index = self._policies.current()
+        if index.version == result.policy_version:
+            return True
+        decisions = [
+            decide(index, access.principal, "read", relation.resource, relation, now=datetime.now(UTC))
+            for relation in result.relations
+        ]
+        return tuple(decision.fingerprint for decision in decisions if decision.allowed) == result.fingerprints
+
+    def _governed(self, access: Access, question: SqlQuestion) -> _Asked:
         with access.timed("parse"):
             parsed = parse_sql(question.text, question.session)
         about = parsed.about()
@@ -220,24 +285,26 @@ class Door:
             tree = parsed.qualified(relations)
             governed = govern(tree, relations, lists)
         values = parsed.bind(question.parameters)
-        read = [*relations.values()]
         bounds = {key: row_filter_bounds(governed.relation, governed.decision) for key, governed in relations.items()}
-        self._record(access, governed, values, question.text, [name for item in read for name in item.decision.columns])
-        with access.timed("query"):
-            answer = self._engine.execute(Run(governed, values, bounds, secrets.token_bytes(16), stream=True))
-        versions = {item.decision.policy_version for item in read}
-        masked = tuple(dict.fromkeys(name for item in read for name in item.decision.masked))
-        return Result(
-            columns=parsed.output(answer.schema),
-            schema=answer.schema,
-            batches=iter(answer),
-            relations=tuple(item.relation for item in read),
-            policy_version=max(versions, default=0),
-            row_filtered=any(item.decision.row_filtered for item in read),
-            masked=masked,
-            etag=self._etag(access, max(versions, default=0), (governed.sql, repr(values))),
-            close=answer.close,
-        )
+        return _Asked(parsed, governed, values, bounds)
+
+    def _scans(self, asked: _Asked) -> tuple[TableScan, ...]:
+        found = []
+        for key, item in asked.governed.relations.items():
+            files = self._lake.plan(item.relation, asked.bounds.get(key, ())).files
+            found.append(
+                TableScan(
+                    resource=item.relation.resource,
+                    snapshot=item.relation.snapshot,
+                    files=len(files),
+                    bytes=sum(file.size_bytes for file in files),
+                    # How many rows there are would tell how many are hidden.
+                    rows=None if item.decision.row_filtered else sum(file.row_count for file in files),
+                    row_filtered=item.decision.row_filtered,
+                    masked=item.decision.masked,
+                )
+            )
+        return tuple(found)
 
     def _relation(self, resource: Resource, version: Version, cursor: Cursor | None) -> Relation:
         if cursor is not None:

@@ -90,9 +90,18 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SqlQuestion:
-    """A query in Trino's SQL, with typed parameters for its `:name` placeholders."""
+    """A query in Trino's SQL.
+
+    Args:
+        text: the query, or `SHOW …`, or `DESCRIBE …`.
+        parameters: typed values of its `:name` placeholders.
+        version: of the tables that name none themselves.
+        session: where short names are looked up.
+        seconds: a time limit below the engine's own; None for the engine's.
+    """
 
     text: str
     parameters: Mapping[str, str | int | float | bool | datetime | None] = field(default_factory=dict, hash=False)
     version: Version = field(default_factory=Version)
     session: Session = field(default_factory=Session)
+    seconds: float | None = None

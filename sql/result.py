@@ -51,6 +51,7 @@ class Result:
         masked: names of masked columns among `columns`.
         etag: equal only for the same caller, policy, version of the data and question.
         total: rows on all pages, where a count was asked for.
+        fingerprints: of the decisions behind it, one a relation.
     """
 
     columns: tuple[OutputColumn, ...]
@@ -61,6 +62,7 @@ class Result:
     masked: tuple[str, ...]
     etag: str
     total: int | None = None
+    fingerprints: tuple[str, ...] = ()
     close: Callable[[], None] = field(default=lambda: None)
     paginate: Callable[[pa.Table], Page] = field(default=lambda table: Page(table, None))
 
@@ -77,3 +79,17 @@ class Result:
             self.close()
 
     schema: pa.Schema = field(default_factory=lambda: pa.schema([]))
+
+
+def listed(columns: tuple[OutputColumn, ...], table: pa.Table) -> Result:
+    """A result that was made without reading anything of the lake."""
+    return Result(
+        columns=columns,
+        batches=iter(table.to_batches()),
+        relations=(),
+        policy_version=0,
+        row_filtered=False,
+        masked=(),
+        etag="",
+        schema=table.schema,
+    )

@@ -103,16 +103,7 @@ class Transaction:
 
 
 Statement = (
-    Query
-    | Explain
-    | Use
-    | SetSession
-    | SetTimeZone
-    | Prepare
-    | Deallocate
-    | Execute
-    | DescribePrepared
-    | Transaction
+    Query | Explain | Use | SetSession | SetTimeZone | Prepare | Deallocate | Execute | DescribePrepared | Transaction
 )
 
 # What Trino has, and a door for reading has not.

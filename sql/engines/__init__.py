@@ -42,6 +42,7 @@ class Run:
         salt: of this query alone, for query-local hashes.
         stream: whether the answer may be long: it is then produced while it is read.
         files: the only files to read, by their ordinals; None for all that the bounds leave.
+        seconds: a time limit below the engine's own.
     """
 
     governed: Governed
@@ -50,6 +51,7 @@ class Run:
     salt: bytes
     stream: bool = False
     files: frozenset[int] | None = None
+    seconds: float | None = None
 
 
 class Answer(Protocol):

@@ -85,7 +85,7 @@ class DuckDb:
         cursor = self._connection.cursor()
         for place, listed in enumerate(governed.lists.values()):
             cursor.register(f"list_{place}", listed)  # this cursor's alone
-        timer = self._watch.start(cursor, self._timeout)
+        timer = self._watch.start(cursor, min(self._timeout, run.seconds or self._timeout))
         try:
             if run.stream:
                 reader = cursor.sql(sql, params=parameters).to_arrow_reader(_BATCH)
