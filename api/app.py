@@ -33,10 +33,12 @@ from api.routes import (
     rows,
     search,
     snapshots,
+    statement,
     tables,
     tokens,
     users,
 )
+from api.statement.statements import Statements
 from infra.observe import Metrics, subscribe
 
 # The routes whose parameters are all declared; others are refused before the handler runs.
@@ -57,6 +59,7 @@ _DECLARED = (
     search,
     health,
     problem_pages,
+    statement,
 )
 # Those that take a column, or a metric's parameter, as a parameter, and check the names themselves.
 # So do Trino's, which no person writes.
@@ -75,6 +78,7 @@ def create_app(installation: Installation) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         unsubscribe = subscribe(Metrics(registry))
         yield
+        app.state.statements.close()
         unsubscribe()
 
     app: FastAPI = FastAPIOffline(
@@ -88,6 +92,7 @@ def create_app(installation: Installation) -> FastAPI:
     if installation.canaries is not None:
         installation.canaries.prepare()
     app.state.installation, app.state.metrics = installation, registry
+    app.state.statements = Statements(installation)
     for module in _OPEN_ENDED:
         app.include_router(module.router)
     declared = APIRouter(dependencies=[Depends(known_parameters)])

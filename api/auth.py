@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 from datetime import UTC, datetime
 from typing import Annotated, Final
+from urllib.parse import unquote_plus
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers, QueryParams
@@ -21,7 +23,9 @@ from sql.door import NotAllowed
 
 # Whatever is not named here needs a token: a new route is closed until somebody opens it.
 OPEN: Final = frozenset({"/livez", "/readyz", "/docs", "/openapi.json", "/v1/login"})
-OPEN_FOLDERS: Final = ("/docs/", "/static-offline-docs/")
+# The pages of a statement have addresses that are secrets of whoever sent it; see routes/statement.py.
+OPEN_FOLDERS: Final = ("/docs/", "/static-offline-docs/", "/v1/statement/executing/")
+STATEMENT: Final = "/v1/statement"
 # Open paths that show nothing of the lake and change nothing: not worth a record each, every few seconds.
 _UNRECORDED: Final = OPEN - {"/v1/login"}
 
@@ -54,13 +58,15 @@ def _in_open_folder(path: str) -> bool:
     return path.startswith(OPEN_FOLDERS) and ".." not in path
 
 
-def authenticate(installation: Installation, headers: Headers) -> Principal:
+def authenticate(installation: Installation, headers: Headers, path: str) -> Principal:
     """The principal of a request.
 
     Raises:
         Unauthenticated: it carries no token that is in force.
         OidcUnavailable: its issuer's keys can't be fetched.
     """
+    if path == STATEMENT:
+        return authenticate_statement(installation, headers)
     given = headers.getlist("authorization")
     if not given:
         raise Unauthenticated(
@@ -71,8 +77,46 @@ def authenticate(installation: Installation, headers: Headers) -> Principal:
     scheme, _, token = given[0].strip().partition(" ")
     if len(given) > 1 or scheme.lower() != "bearer" or not token.isascii():
         refuse()
-    index = installation.policies.current()
-    return installation.authenticator.authenticate(index, token.strip(), datetime.now(UTC))
+    return _principal(installation, token.strip())
+
+
+def authenticate_statement(installation: Installation, headers: Headers) -> Principal:
+    """The same for Trino's clients, which send a token as a password, and over plain HTTP as an extra credential only.
+
+    Raises:
+        Unauthenticated: no token that is in force, or one of another user than the one who is named beside it.
+        OidcUnavailable: its issuer's keys can't be fetched.
+    """
+    given = headers.getlist("authorization")
+    scheme, _, sent = given[0].strip().partition(" ") if given else ("", "", "")
+    if not given:
+        pairs = (part.partition("=") for part in ",".join(headers.getlist("x-trino-extra-credential")).split(","))
+        tokens = [unquote_plus(value) for name, _, value in pairs if name.strip() == "token"]
+        if len(tokens) != 1:
+            raise Unauthenticated(
+                "The request carries no token.",
+                hint="Send a token as the password or a bearer token; over plain HTTP as the extra credential token.",
+                headers={"WWW-Authenticate": 'Basic realm="Sluice"'},
+            )
+        return _principal(installation, tokens[0].strip())
+    if len(given) > 1 or not sent.isascii():
+        refuse()
+    if scheme.lower() == "bearer":
+        return _principal(installation, sent.strip())
+    if scheme.lower() != "basic":
+        refuse()
+    try:
+        user, _, token = base64.b64decode(sent, validate=True).decode().partition(":")
+    except ValueError:
+        refuse()
+    principal = _principal(installation, token)
+    return principal if user in {principal.name, ""} else refuse()
+
+
+def _principal(installation: Installation, token: str) -> Principal:
+    if not token.isascii():
+        refuse()
+    return installation.authenticator.authenticate(installation.policies.current(), token, datetime.now(UTC))
 
 
 def authenticate_trino(installation: Installation, path: str, query: str, headers: Headers) -> Principal:

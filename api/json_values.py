@@ -35,7 +35,7 @@ def json_column(array: pa.Array) -> list[Any]:  # noqa: PLR0911 - one branch a t
     if pa.types.is_int64(kind) or pa.types.is_uint64(kind):
         return _integers(array)
     if pa.types.is_floating(kind):
-        return _numbers(array)
+        return json_numbers(array)
     if is_texted(kind):
         return list(json_text(array).to_pylist())
     if pa.types.is_struct(kind):
@@ -43,7 +43,7 @@ def json_column(array: pa.Array) -> list[Any]:  # noqa: PLR0911 - one branch a t
     if pa.types.is_map(kind):
         return _maps(array)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _slices(array, json_column(array.values))
+        return json_slices(array, json_column(array.values))
     if isinstance(kind, pa.BaseExtensionType):
         return [None if value is None else str(value) for value in array.to_pylist()]
     return list(array.to_pylist())
@@ -87,7 +87,8 @@ def _integers(array: pa.Array) -> list[int | str | None]:
     return [str(value) if isinstance(value, int) and abs(value) > _EXACT else value for value in values]
 
 
-def _numbers(array: pa.Array) -> list[float | str | None]:
+def json_numbers(array: pa.Array) -> list[float | str | None]:
+    """Floats; what is not finite by its name."""
     if not pa.types.is_float64(array.type):
         # The shortest text that reads back as the same float: 0.1, not 0.10000000149011612.
         texts = array.cast(pa.string()).to_pylist()
@@ -117,12 +118,12 @@ def _maps(array: pa.MapArray) -> list[Any]:
     """An object where keys are text; otherwise a list of `{"key", "value"}`."""
     keys, items = json_column(array.keys), json_column(array.items)
     if pa.types.is_string(array.type.key_type) or pa.types.is_large_string(array.type.key_type):
-        pairs = _slices(array, list(zip(keys, items, strict=True)))
+        pairs = json_slices(array, list(zip(keys, items, strict=True)))
         return [None if entries is None else dict(entries) for entries in pairs]
-    return _slices(array, [{"key": key, "value": value} for key, value in zip(keys, items, strict=True)])
+    return json_slices(array, [{"key": key, "value": value} for key, value in zip(keys, items, strict=True)])
 
 
-def _slices(array: pa.Array, values: list[Any]) -> list[Any]:
+def json_slices(array: pa.Array, values: list[Any]) -> list[Any]:
     """Cuts the values that lie below a list column into its lists."""
     offsets = array.offsets.to_pylist()
     present = array.is_valid().to_pylist()

@@ -85,7 +85,7 @@ class Gate:
             trail.body = await _read_body(headers, receive, limit)
             if not is_open(path) and not is_trinos(path):
                 with access.timed("auth"):
-                    principal = await run_in_threadpool(authenticate, self.installation, headers)
+                    principal = await run_in_threadpool(authenticate, self.installation, headers, scope["path"])
                 access.principal = trail.principal = principal
         except Problem as problem:
             await problem_response(problem, scope)(scope, receive, answer)
@@ -120,7 +120,7 @@ class _Answer:
             await self._send(message)
 
     async def _begin(self, message: Message) -> None:
-        if is_recorded(self._scope["path"], message["status"]):
+        if is_recorded(self._scope["path"], message["status"]) and not self._trail.kept:
             if self._scope["method"] not in _SAFE and message["status"] < 400 and not self._trail.recorded:
                 raise RuntimeError("something was changed before it was recorded")
             try:
@@ -155,7 +155,8 @@ class _Answer:
         """Records the outcome. What was sent may be less than what was meant."""
         if self.started and not self.whole:
             self._trail.refused(self._trail.code or "client-gone")
-        self._trail.end(self.status or 499, self.bytes_sent)
+        if not self._trail.kept:
+            self._trail.end(self.status or 499, self.bytes_sent)
         observe(
             RequestFinished(
                 request_id=self._access.request_id,

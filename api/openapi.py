@@ -17,6 +17,7 @@ _TAGS: Final = {
     "Tables": "Tables: registering and describing them.",
     "Rows": "Reading tables, page by page or all at once.",
     "Files": "Reading raw files.",
+    "SQL": "Queries in Trino's SQL, and Trino's own protocol.",
     "Versions": "Versions of tables.",
     "Search": "Finding records by what they say.",
     "Metrics": "Figures over the lake.",

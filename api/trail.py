@@ -24,6 +24,7 @@ class RequestTrail:
     Args:
         audit: the log.
         request_id, method, url, body, content_type: of the request.
+        kept: whether what the request began outlives it, and records its end itself.
     """
 
     audit: AuditLog
@@ -36,6 +37,7 @@ class RequestTrail:
     principal: Principal | None = None
     rows: int = 0
     code: str | None = None
+    kept: bool = False
     _decisions: list[Decision] = field(default_factory=list)
     _sequences: list[int] = field(default_factory=list)
     _started: float = field(default_factory=time.perf_counter)

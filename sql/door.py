@@ -172,6 +172,7 @@ class Door:
             etag=self._etag(access, decision.policy_version, (key, asked, question.cursor, rows.limit, question.count)),
             total=total,
             close=answer.close,
+            stop=answer.stop,
             paginate=lambda table: self._page(table, rows, names, template),
         )
 
@@ -238,6 +239,7 @@ class Door:
             masked=masked,
             etag=self._etag(access, max(versions, default=0), (governed.sql, repr(values))),
             close=answer.close,
+            stop=answer.stop,
             fingerprints=tuple(item.decision.fingerprint for item in read),
         )
 
@@ -252,6 +254,10 @@ class Door:
         columns = [name for item in read for name in item.decision.columns]
         self._record(access, asked.governed, asked.values, question.text, columns)
         return Estimate(self._scans(asked), asked.governed.sql)
+
+    def known(self, access: Access) -> Known:
+        """What the caller may know of the lake."""
+        return Known(self._lake, self._policies.current(), access.principal)
 
     def still_allowed(self, access: Access, result: Result) -> bool:
         """Whether a policy of this moment would give the same view of all that a result reads."""
@@ -271,7 +277,7 @@ class Door:
         if about is not None:
             self.decide(access, "discover", about)
         with access.timed("catalog"):
-            lists = parsed.lists(Known(self._lake, self._policies.current(), access.principal))
+            lists = parsed.lists(self.known(access))
         relations: dict[RelationKey, GovernedRelation] = {}
         for table, resource in parsed.tables():
             self.decide(access, "read", resource)

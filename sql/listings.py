@@ -17,6 +17,15 @@ from sql.type_signature import signature
 
 _ARROW: Final = {"varchar": pa.string(), "bigint": pa.int64(), "integer": pa.int32(), "boolean": pa.bool_()}
 
+# One row a property that SET SESSION takes: its type, and what it does.
+SESSION_PROPERTIES: Final[Mapping[str, tuple[str, str]]] = {
+    "query_max_run_time": (
+        "varchar",
+        "Time after which a query is stopped, for example 30s; the server's own limit stays.",
+    ),
+    "time_zone_id": ("varchar", "Time zone of the session, for example Europe/Paris; SET TIME ZONE sets it."),
+}
+
 Row = tuple[Any, ...]
 
 
@@ -171,6 +180,11 @@ def _definition(table: KnownTable) -> str:
     return f"CREATE TABLE lake.{table.schema}.{name} (\n" + ",\n".join(lines) + "\n)"
 
 
+def _session(_known: Known, _only: Narrowed) -> Iterator[Row]:
+    for name, (type_, description) in SESSION_PROPERTIES.items():
+        yield name, "", "", type_, description
+
+
 def _texts(*names: str) -> dict[str, str]:
     return dict.fromkeys(names, "varchar")
 
@@ -217,7 +231,14 @@ _ALL: Final = (
         _texts("grantee", "grantee_type", "role_name", "is_grantable"),
         _applicable_roles,
     ),
-    # Ours, for SHOW CREATE TABLE.
+    # Ours, for SHOW CREATE TABLE and SHOW SESSION.
+    Listing(
+        "lake",
+        "information_schema",
+        "$session",
+        _texts("name", "value", "default", "type", "description"),
+        _session,
+    ),
     Listing("lake", "information_schema", "$definitions", _texts("table_schema", "table_name", "sql"), _definitions),
     Listing("system", "metadata", "catalogs", _texts("catalog_name", "connector_id", "connector_name"), _catalogs),
     Listing(

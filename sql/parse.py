@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
@@ -26,12 +27,18 @@ from sql.show import BadShow, show
 from sql.values import Value, parse_value
 
 _MAX_BYTES = 65_536
+_UNRESOLVED = re.compile(r"Column '([^'\n]*)' could not be resolved")
+_COLUMNS_HINT = "DESCRIBE or the table's page lists its columns."
 _LABEL = "sluice.label"
 _VERSION_HINT = "Write FOR VERSION AS OF 123 or FOR TIMESTAMP AS OF TIMESTAMP '2026-11-24 09:30:00 UTC'."
 
 
 class BadSql(Invalid):
     code, title = "bad-sql", "The SQL can't be understood"
+
+
+class ColumnNotFound(Invalid):
+    code, title = "column-not-found", "There is no such column"
 
 
 class MissingParameter(Invalid):
@@ -130,7 +137,10 @@ class Parsed:
         try:
             tree = qualify(self.tree, schema=schema, dialect="trino", quote_identifiers=True, identify=True)
         except (OptimizeError, SqlglotError) as error:
-            raise BadSql(_first_line(error), hint="DESCRIBE or the table's page lists its columns.") from None
+            column = _UNRESOLVED.match(str(error))
+            if column is not None:
+                raise ColumnNotFound(f"Column '{column[1][:80]}' cannot be resolved.", hint=_COLUMNS_HINT) from None
+            raise BadSql(_first_line(error), hint=_COLUMNS_HINT) from None
         if not isinstance(tree, exp.Query):
             raise BadSql("Only queries are taken.", hint="Write SELECT …")
         _label(tree)
@@ -179,7 +189,7 @@ def parse_sql(text: str, session: Session = Session()) -> Parsed:  # noqa: B008 
     if len(trees) == 1 and isinstance(trees[0], exp.Values):
         trees = [_select_values(trees[0])]
     if len(trees) != 1 or not isinstance(trees[0], exp.Query) or not trees[0].selects:
-        raise BadSql("One query is taken at a time.", hint="Write one SELECT, without others after it.")
+        raise BadSql("One query is taken, and that is none, or several.", hint="Write one SELECT.")
     check_allowed(trees[0])
     return Parsed(trees[0], session)
 

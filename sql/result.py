@@ -52,6 +52,8 @@ class Result:
         etag: equal only for the same caller, policy, version of the data and question.
         total: rows on all pages, where a count was asked for.
         fingerprints: of the decisions behind it, one a relation.
+        close: frees what the query holds; call it when no thread reads batches any more.
+        stop: makes whoever reads batches in another thread fail soon.
     """
 
     columns: tuple[OutputColumn, ...]
@@ -64,6 +66,7 @@ class Result:
     total: int | None = None
     fingerprints: tuple[str, ...] = ()
     close: Callable[[], None] = field(default=lambda: None)
+    stop: Callable[[], None] = field(default=lambda: None)
     paginate: Callable[[pa.Table], Page] = field(default=lambda table: Page(table, None))
 
     @property

@@ -62,6 +62,9 @@ class Answer(Protocol):
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Yields record batches."""
 
+    def stop(self) -> None:
+        """Makes the query fail soon, from any thread."""
+
     def close(self) -> None:
         """Stops the query, if it still runs, and frees what it holds."""
 

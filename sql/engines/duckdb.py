@@ -117,10 +117,14 @@ class DuckDbAnswer:
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise _problem(error, timed_out=self._timer.fired) from None
 
+    def stop(self) -> None:
+        """Makes the query fail soon."""
+        self._cursor.interrupt()
+
     def close(self) -> None:
         """Stops the query, if it still runs."""
         self._timer.stop()
-        self._cursor.interrupt()
+        self.stop()
         self._cursor.close()
 
 

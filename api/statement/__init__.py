@@ -1,0 +1,1 @@
+"""Trino's client protocol, spoken by us: what the Trino CLI, JDBC, SQLAlchemy, dbt and Superset connect to."""

@@ -1,0 +1,28 @@
+"""The application behind a real socket, for clients that need one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from tests.api.conftest import Server
+
+
+@contextmanager
+def listening(server: Server) -> Iterator[int]:
+    """Serves until the block ends; gives the port."""
+    config = uvicorn.Config(server.client.app, port=0, lifespan="off", log_level="critical")  # the client has begun it
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    while not running.started:
+        time.sleep(0.01)
+    try:
+        yield running.servers[0].sockets[0].getsockname()[1]
+    finally:
+        running.should_exit = True
+        thread.join()
