@@ -132,6 +132,14 @@ class Settings(BaseSettings):
             description="Programs of those servers, 1.6 GB. Default: `~/.cache/sluice`, as root `/var/cache/sluice`."
         ),
     ] = None
+    # The pipeline
+    kafka: Annotated[str | None, Field(description="Kafka's address, `host:port,host:port`. Default: none.")] = None
+    kafka_options: Annotated[
+        dict[str, str], Field(description="Further properties of librdkafka, for TLS and SASL for example, as JSON.")
+    ] = {}
+    kafka_topic: Annotated[
+        str, Field(pattern="^[a-zA-Z0-9._-]{1,249}$", description="The topic that the pipeline begins with.")
+    ] = "transactions.raw"
 
     # Operation
     log_level: Annotated[

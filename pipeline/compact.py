@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table
 
+from pipeline.offsets import carried
+
 # In the summary of the snapshot, for those who follow snapshots: it has the same rows as the one before.
 COMPACTION: Final = "sluice.compaction"
 
@@ -35,7 +37,9 @@ def compact(table: Table, *, smaller_than: int) -> int:
     rows = pa.concat_tables(pq.read_table(table.io.new_input(file.file_path).open()) for file in small)
     with (
         table.transaction() as transaction,
-        transaction.update_snapshot(snapshot_properties={COMPACTION: "true"}).overwrite() as overwrite,
+        transaction.update_snapshot(
+            snapshot_properties={COMPACTION: "true"} | carried(table.metadata)
+        ).overwrite() as overwrite,
     ):
         for file in small:
             overwrite.delete_data_file(file)

@@ -15,8 +15,6 @@ from pipeline.countries import COUNTRIES, CURRENCIES
 from pipeline.products import PRODUCTS
 from pipeline.transactions import DEVICES, KEY, PAYMENT_METHODS, SCHEMA, STATUSES, TYPES
 
-QUARANTINE_SCHEMA: Final = SCHEMA.append(pa.field("reason", pa.string()))
-
 _EARLIEST: Final = datetime(2015, 1, 1, tzinfo=UTC)
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 _LARGEST: Final = Decimal("50000.00")
@@ -128,8 +126,8 @@ class Curated:
     """Every row that came in is in exactly one of the two.
 
     Args:
-        accepted: fit rows, normalised, in `SCHEMA`, each transaction id once.
-        quarantine: the others as they came, in `QUARANTINE_SCHEMA`.
+        accepted: fit rows, normalised, each transaction id once.
+        quarantine: the others as they came, with their `reason`.
     """
 
     accepted: pa.Table
@@ -140,7 +138,7 @@ def curate(batch: pa.Table, *, now: datetime, known: Collection[str] = frozenset
     """Tells good transactions from bad ones. Of equal ids the first good one is taken.
 
     Args:
-        batch: raw transactions in `SCHEMA`.
+        batch: raw transactions, with the columns of `SCHEMA` and possibly others, which go along.
         now: the present time, which event times may not be ahead of.
         known: ids that were accepted before.
 
@@ -163,7 +161,7 @@ def curate(batch: pa.Table, *, now: datetime, known: Collection[str] = frozenset
     refused = pc.is_valid(reasons)
     return Curated(
         accepted=normal.filter(pc.invert(refused)),
-        quarantine=batch.append_column(QUARANTINE_SCHEMA.field("reason"), reasons).filter(refused),
+        quarantine=batch.append_column("reason", reasons).filter(refused),
     )
 
 

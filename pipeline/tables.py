@@ -1,27 +1,33 @@
-"""Transactions on their way into the lake: every raw one, and what curating makes of it."""
+"""Transactions in the lake: every raw one, and what curating makes of it. A batch of messages goes in as one."""
 
 from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 
 from catalog.lake import Lake
 from catalog.resources import Resource
+from infra.errors import Conflict
+from pipeline.arrivals import Arrivals, between, place_codes
+from pipeline.change import ARRIVAL_COLUMNS, change, plan, read
 from pipeline.compact import compact
-from pipeline.curate import QUARANTINE_SCHEMA, Curated, curate
-from pipeline.transactions import KEY, SCHEMA
+from pipeline.curate import Curated, curate
+from pipeline.offsets import BATCH, PROCESSED_AT, SOURCE, TABLES, Processed, Span, carried, committed, last_batches
+from pipeline.transactions import CURATED_SCHEMA, KEY, QUARANTINE_SCHEMA, RAW_SCHEMA
 
 RAW: Final = Resource.table("raw.transactions")
 CURATED: Final = Resource.table("curated.transactions")
 QUARANTINE: Final = Resource.table("curated.quarantine")
 
-_SCHEMAS: Final = {RAW: SCHEMA, CURATED: SCHEMA, QUARANTINE: QUARANTINE_SCHEMA}
+SCHEMAS: Final = {RAW: RAW_SCHEMA, CURATED: CURATED_SCHEMA, QUARANTINE: QUARANTINE_SCHEMA}
 _PROPERTIES: Final = {
     "sluice.key": json.dumps([KEY]),
     f"write.metadata.metrics.column.{KEY}": "full",  # so that files are left out when one id is looked for
@@ -31,16 +37,39 @@ _PROPERTIES: Final = {
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "20",
 }
-_COMMIT_ATTEMPTS: Final = 5
+_COMMIT_ATTEMPTS: Final = 8
 _COMMITS_BETWEEN_TIDYINGS: Final = 50
 _SMALL_FILE_ROWS: Final = 500
 _logger = logging.getLogger(__name__)
 
 
+class Overtaken(Conflict):
+    code, title = "overtaken", "Another processor has taken these messages"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages on their way into the lake.
+
+    Args:
+        span: which they are.
+        at: the time to judge them by.
+        rows: the readable ones, in `RAW_SCHEMA`.
+        unreadable: the others, in `QUARANTINE_SCHEMA`.
+        replaced: the rows whose place some of them take.
+    """
+
+    span: Span
+    at: datetime
+    rows: pa.Table
+    unreadable: pa.Table
+    replaced: Arrivals
+
+
 class TransactionTables:
     """Writes the three tables of transactions, and makes them where they are not there yet.
 
-    Not safe to share between threads: there is one writer.
+    Not safe to share between threads. Several processes may write, each the messages of its own partitions.
 
     Args:
         lake: where they are.
@@ -52,36 +81,53 @@ class TransactionTables:
         self._kept_for = kept_for
         self._commits = 0
         self._tables: dict[Resource, Table] = {}
-        for resource, schema in _SCHEMAS.items():
+        for resource, schema in SCHEMAS.items():
             lake.iceberg.create_namespace_if_not_exists(resource.name.partition(".")[0])
-            self._tables[resource] = lake.iceberg.create_table_if_not_exists(
-                resource.name, schema, properties=_PROPERTIES
-            )
-        accepted = self._tables[CURATED].scan(selected_fields=(KEY,)).to_arrow()
-        self._known: set[str] = set(accepted[KEY].to_pylist())
+            table = lake.iceberg.create_table_if_not_exists(resource.name, schema, properties=_PROPERTIES)
+            if missing := [field for field in schema if field.name not in table.schema().column_names]:
+                with table.update_schema() as update:  # a table that was made before the pipeline was
+                    update.union_by_name(pa.schema(missing))
+            self._tables[resource] = table
 
-    def write(self, batch: pa.Table, *, now: datetime) -> Curated:
-        """Appends raw transactions, then what curating makes of them.
+    def next_offsets(self, topic: str) -> dict[int, int]:
+        """The first message of each partition that is not in the lake yet, as `raw` knows it."""
+        return committed(self._tables[RAW].refresh().metadata, topic)
 
-        Args:
-            batch: transactions in `SCHEMA`.
-            now: the present time.
+    def unfinished(self, topic: str, partition: int) -> Processed | None:
+        """The last batch of a partition where it is in `raw`, but may not be in the other tables."""
+        raw = self._tables[RAW].refresh().metadata
+        for last in last_batches(raw, topic):
+            if partition in last.span.ranges:
+                others = (table.refresh() for resource, table in self._tables.items() if resource.name in last.tables)
+                return None if all(_holds(table, last.span) for table in others) else last
+        return None
+
+    def write(self, batch: Batch) -> Curated:
+        """Commits a batch to each table that does not hold it yet: `raw` first, by which the others can be finished.
 
         Returns:
             What was accepted and what was refused.
 
         Raises:
+            Overtaken: another processor has written some of the messages; nothing was written.
             CommitFailedException: others kept changing a table at the same moment.
         """
-        curated = curate(batch, now=now, known=self._known)
-        self._append(RAW, batch)
-        self._append(CURATED, curated.accepted)
-        self._append(QUARANTINE, curated.quarantine)
-        self._known.update(curated.accepted[KEY].to_pylist())
+        rows = batch.rows.filter(pc.invert(batch.replaced.among(batch.rows)))
+        known = self._accepted_elsewhere(rows, batch.replaced)
+        curated = curate(rows, now=batch.at, known=known)
+        refused = curated.quarantine.append_column("payload", pa.nulls(len(curated.quarantine), pa.string()))
+        refused = pa.concat_tables([refused.select(QUARANTINE_SCHEMA.names), batch.unreadable])
+        summary = {BATCH: str(batch.span), PROCESSED_AT: batch.at.isoformat()}
+        parts = {CURATED: curated.accepted, QUARANTINE: refused}
+        parts = {resource: part for resource, part in parts.items() if len(part) or len(batch.replaced)}
+        self._commit(RAW, batch, rows, summary | {TABLES: ",".join(resource.name for resource in parts)})
+        source = {SOURCE: str(self._tables[RAW].metadata.current_snapshot_id)}
+        for resource, part in parts.items():
+            self._commit(resource, batch, part, summary | source)
         self._commits += 1
         if self._commits % _COMMITS_BETWEEN_TIDYINGS == 0:
-            self.tidy(now)
-        return curated
+            self.tidy(batch.at)
+        return Curated(curated.accepted, refused)
 
     def tidy(self, now: datetime) -> None:
         """Makes one file of the small ones, and lets go of old versions without a tag. Writing calls it by itself."""
@@ -95,21 +141,62 @@ class TransactionTables:
 
     def tag(self, name: str) -> None:
         """Names the present version of each table."""
-        for resource in _SCHEMAS:
+        for resource in SCHEMAS:
             snapshot = self._lake.relation(resource).snapshot
             if snapshot is not None:
                 self._lake.tag(resource, name, snapshot.id)
 
-    def _append(self, resource: Resource, rows: pa.Table) -> None:
-        if not len(rows):
-            return
+    def _accepted_elsewhere(self, rows: pa.Table, replaced: Arrivals) -> set[str]:
+        """Ids among the rows that another message brought before. Reads only files that can hold one of them."""
+        ids = rows[KEY].drop_null().combine_chunks()
+        table = self._tables[CURATED].refresh()
+        if not len(ids) or table.metadata.current_snapshot_id is None:
+            return set()
+        ends = pc.min_max(ids)
+        bounds = between(KEY, ends["min"].as_py(), ends["max"].as_py())
+        known: set[str] = set()
+        own = place_codes(rows).combine_chunks()
+        for task in plan(table, bounds):
+            accepted = read(table, [task], (KEY, *ARRIVAL_COLUMNS))
+            accepted = accepted.filter(pc.is_in(accepted[KEY], ids))
+            accepted = accepted.filter(pc.invert(replaced.among(accepted)))
+            here = pc.is_in(accepted["kafka_topic"], rows["kafka_topic"].combine_chunks().unique())
+            itself = pc.and_(here, pc.is_in(place_codes(accepted), own))  # where this batch was cut off half-way
+            known.update(accepted.filter(pc.invert(pc.fill_null(itself, False)))[KEY].to_pylist())
+        return known
+
+    def _commit(self, resource: Resource, batch: Batch, rows: pa.Table, summary: dict[str, str]) -> None:
         table = self._tables[resource]
         for attempt in range(1, _COMMIT_ATTEMPTS + 1):
             table.refresh()
+            if _holds(table, batch.span):
+                return
+            if resource == RAW:
+                _claim(table, batch.span)
             try:
-                table.append(rows)
+                properties = summary | carried(table.metadata, batch.span)
+                change(table, without=batch.replaced, rows=rows.cast(SCHEMAS[resource]), summary=properties)
             except CommitFailedException:
                 if attempt == _COMMIT_ATTEMPTS:
                     raise
             else:
                 return
+
+
+def _holds(table: Table, span: Span) -> bool:
+    """Whether a batch is in a table."""
+    for last in last_batches(table.metadata, span.topic):
+        if last.span == span:
+            return True
+        if any(last.span.end.get(partition, first) < first for partition, first in span.start.items()):
+            return False  # what came before it
+    return False
+
+
+def _claim(table: Table, span: Span) -> None:
+    """Raises Overtaken unless the batch begins where the table ends."""
+    reached = committed(table.metadata, span.topic)
+    if any(reached.get(partition, 0) > first for partition, first in span.start.items()):
+        raise Overtaken(
+            "Another processor has written some of these messages.", hint="Nothing is lost: it goes on from there."
+        )

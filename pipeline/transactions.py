@@ -36,6 +36,21 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
+# Where a row came from: the message that it was, and the replay that sent it, if one did.
+ARRIVAL: Final = pa.schema(
+    [
+        ("kafka_topic", pa.string()),
+        ("kafka_partition", pa.int32()),
+        ("kafka_offset", pa.int64()),
+        ("replay_id", pa.string()),
+        ("replay_count", pa.int32()),
+    ]
+)
+RAW_SCHEMA: Final = pa.schema([*SCHEMA, *ARRIVAL])
+CURATED_SCHEMA: Final = RAW_SCHEMA
+# `payload` is there for messages that could not be read, cut after 8,192 characters.
+QUARANTINE_SCHEMA: Final = pa.schema([*RAW_SCHEMA, ("reason", pa.string()), ("payload", pa.string())])
+
 TYPES: Final = ("purchase", "refund", "withdrawal")
 STATUSES: Final = ("completed", "pending", "failed", "processing")
 PAYMENT_METHODS: Final = ("card", "paypal", "bank_transfer", "apple_pay", "google_pay", "gift_card")

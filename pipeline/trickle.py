@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
+from pipeline.publish import Publisher
 from pipeline.source import Source
-from pipeline.tables import TransactionTables
 
 _logger = logging.getLogger(__name__)
 
@@ -19,26 +19,26 @@ class Trickle:
 
     Args:
         source: where the transactions come from.
-        tables: where they go; no other thread may write through this object meanwhile.
-        every: seconds between commits.
-        rows: transactions in each commit.
+        publisher: where they go.
+        every: seconds between sendings.
+        rows: transactions in each.
     """
 
-    def __init__(self, source: Source, tables: TransactionTables, *, every: float = 4.0, rows: int = 6) -> None:
+    def __init__(self, source: Source, publisher: Publisher, *, every: float = 4.0, rows: int = 6) -> None:
         self._source = source
-        self._tables = tables
+        self._publisher = publisher
         self._every = every
         self._rows = rows
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="trickle", daemon=True)
-        self.commits = 0
+        self.sent = 0
 
     def start(self) -> None:
         """Starts to write."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns once the commit that is under way is done."""
+        """Returns once the sending that is under way is done."""
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -57,10 +57,10 @@ class Trickle:
         while not self._stopped.is_set():
             now = datetime.now(UTC)
             try:
-                self._tables.write(self._source.live(last, now, self._rows).table(), now=now)
-            except Exception:  # a full disk or a busy catalog now need not be one in a moment
-                _logger.exception("live transactions could not be written")
+                self._publisher.send(self._source.live(last, now, self._rows).table())
+            except Exception:  # a broker that does not answer now may answer in a moment
+                _logger.exception("live transactions could not be sent")
             else:
-                self.commits += 1
+                self.sent += 1
                 last = now
             self._stopped.wait(self._every)

@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from catalog.lake import Lake
 from catalog.resources import ResourceNotFound
+from pipeline.embedded import EmbeddedPipeline
 from pipeline.landing import write_landing, write_reference
 from pipeline.source import Source
-from pipeline.tables import CURATED, QUARANTINE, RAW, TransactionTables
+from pipeline.tables import CURATED, QUARANTINE, RAW
 
 DAYS: Final = 30
 RECENT: Final = 150  # transactions in five minutes
@@ -22,7 +23,7 @@ LANDED_DAYS: Final = 3
 
 def fill(
     lake: Lake,
-    tables: TransactionTables,
+    pipeline: EmbeddedPipeline,
     source: Source,
     *,
     now: datetime,
@@ -35,7 +36,7 @@ def fill(
 
     Args:
         lake: the lake.
-        tables: its writer.
+        pipeline: through which transactions go into it.
         source: where the transactions come from.
         now: where the history ends.
         progress: told how many commits are done, of how many.
@@ -45,14 +46,14 @@ def fill(
     write_landing(lake.lake_dir, days[-LANDED_DAYS:])
     commits = [days[:-DAILY_COMMITS], *([day] for day in days[-DAILY_COMMITS:])]
     for place, commit in enumerate(commits):
-        tables.write(pa.concat_tables(day.table() for day in commit), now=now)
-        tables.tag(f"day-{DAILY_COMMITS - place}")
+        pipeline.put(pa.concat_tables(day.table() for day in commit))
+        pipeline.tables.tag(f"day-{DAILY_COMMITS - place}")
         progress(place + 1, len(commits))
 
 
-def catch_up(tables: TransactionTables, source: Source, *, now: datetime) -> None:
-    """Writes what came in the last five minutes, so that metrics of "now" have something to say from the start."""
-    tables.write(source.live(now - timedelta(minutes=5), now, RECENT).table(), now=now)
+def catch_up(pipeline: EmbeddedPipeline, source: Source, *, now: datetime) -> None:
+    """Sends what came in the last five minutes, so that metrics of "now" have something to say from the start."""
+    pipeline.put(source.live(now - timedelta(minutes=5), now, RECENT).table())
 
 
 def is_filled(lake: Lake) -> bool:

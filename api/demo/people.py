@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from api.installation import Installation
+from pipeline.transactions import SCHEMA
 from policies.grants import Asked, create_grant
 from policies.people import UserNotFound, create_user, get_user, update_user
 from policies.principal import Principal
@@ -63,6 +64,7 @@ def invite(installation: Installation, *, now: datetime) -> Credentials:
                     principal=f"role:{ANALYST}",
                     resource=table,
                     actions=("read",),
+                    columns=tuple(SCHEMA.names),  # not where a row came from in Kafka
                     row_filter=ROW_FILTER,
                     masks=MASKS,
                     reason="Analysts of the French market.",

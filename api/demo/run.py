@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection
@@ -22,8 +22,9 @@ from api.installation import Installation, open_installation
 from api.server import following, make_server, serve
 from infra.errors import Conflict, Unavailable
 from infra.settings import Settings
+from pipeline.broker import Broker, MockBroker
+from pipeline.embedded import EmbeddedPipeline
 from pipeline.source import Source
-from pipeline.tables import TransactionTables
 from pipeline.trickle import Trickle
 
 HOST: Final = "127.0.0.1"
@@ -72,19 +73,25 @@ def run(folder: Path, port: int, *, progress: Callable[[int, int], None], announ
     """
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(port))
-        settings = _settings(folder, listener.getsockname()[1])
+        broker = stack.enter_context(closing(MockBroker()))
+        settings = _settings(folder, listener.getsockname()[1], broker.bootstrap)
+        broker.make(settings.kafka_topic)
         initialise(settings)
         installation = open_installation(settings)
         stack.callback(installation.close)
         now = datetime.now(UTC)
         source = Source()
-        if not is_filled(installation.lake):
+        filled = is_filled(installation.lake)
+        if not filled:
             start_over(installation.lake)
-            fill(installation.lake, TransactionTables(installation.lake), source, now=now, progress=progress)
-        catch_up(TransactionTables(installation.lake), source, now=datetime.now(UTC))
+        pipeline = EmbeddedPipeline(Broker.of(settings), settings.kafka_topic, installation.lake)
+        if not filled:
+            fill(installation.lake, pipeline, source, now=now, progress=progress)
+        catch_up(pipeline, source, now=datetime.now(UTC))
         demo = Demo(f"http://{HOST}:{settings.port}", folder, invite(installation, now=now))
         stack.enter_context(following(installation))
-        stack.enter_context(Trickle(source, TransactionTables(installation.lake)))
+        stack.enter_context(pipeline)
+        stack.enter_context(Trickle(source, pipeline.publisher))
         _serve(installation, listener, demo, announce)
 
 
@@ -151,10 +158,11 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _settings(folder: Path, port: int) -> Settings:
+def _settings(folder: Path, port: int, kafka: str) -> Settings:
     """The demo's own settings: those of a real installation in the environment must not reach its state."""
+    again = (folder / "state" / "secret").exists()
     state, lake = folder / "state", folder / "lake"
-    if folder.is_dir() and not (state / "secret").exists() and any(folder.iterdir()):
+    if folder.is_dir() and not again and any(folder.iterdir()):
         raise DemoFolderTaken(
             "The folder is not empty, and what it holds is no demo.", hint="Choose an empty folder with --dir."
         )
@@ -166,4 +174,8 @@ def _settings(folder: Path, port: int) -> Settings:
         catalog_uri=None,
         host=HOST,
         port=port,
+        kafka=kafka,
+        kafka_options={},
+        # The broker is new at each start, and a new topic may not bear the name of one whose offsets the lake knows.
+        kafka_topic=f"transactions.raw.{datetime.now(UTC):%Y%m%dT%H%M%S}" if again else "transactions.raw",
     )

@@ -1,0 +1,138 @@
+"""The contract between source and processor: a transaction as a message, in both directions, columns at a time.
+
+`transaction.schema.json` is the contract as others read it. Arrow's typed reader is what holds messages against it at
+speed, and a test proves that both judge alike; the schema's words are what a refused message is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+from jsonschema import Draft202012Validator
+
+from pipeline.transactions import SCHEMA
+
+CONTRACT: Final = Path(__file__).with_name("transaction.schema.json")
+_READ: Final = pj.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="ignore")
+_SPECIAL: Final = r'[\x00-\x1f"\\]'
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """What payloads say.
+
+    Args:
+        rows: the transactions, in `SCHEMA`, in the order of the payloads.
+        places: of each row, its payload's place.
+        unreadable: place to the reason, of payloads that are no transaction.
+    """
+
+    rows: pa.Table
+    places: list[int]
+    unreadable: dict[int, str]
+
+
+def read(payloads: Sequence[bytes | None]) -> Messages:
+    """Reads messages. Fields that the contract does not know are passed over; those that are missing are null."""
+    sound: list[int] = []
+    texts: list[bytes] = []
+    unreadable: dict[int, str] = {}
+    for place, payload in enumerate(payloads):
+        try:
+            value = orjson.loads(payload or b"")
+        except orjson.JSONDecodeError:
+            unreadable[place] = "The message is no JSON document."
+            continue
+        if not isinstance(value, dict):
+            unreadable[place] = "The message is no JSON object."
+            continue
+        sound.append(place)
+        # One line each, so that a message can't be taken for two.
+        texts.append(orjson.dumps(value) if b"\n" in payload else payload)  # type: ignore[operator, arg-type]
+    tables: list[pa.Table] = []
+    places: list[int] = []
+    _read(sound, texts, tables, places, unreadable)
+    rows = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+    return Messages(rows.combine_chunks(), places, unreadable)
+
+
+def _read(
+    places: list[int], texts: list[bytes], tables: list[pa.Table], read_: list[int], unreadable: dict[int, str]
+) -> None:
+    """Reads all at once; where that fails, halves, until the messages that are at fault stand alone."""
+    if not texts:
+        return
+    try:
+        table = pj.read_json(BytesIO(b"\n".join(texts)), parse_options=_READ)
+    except pa.ArrowInvalid:
+        table = None
+    if table is not None and len(table) == len(texts):
+        tables.append(table)
+        read_.extend(places)
+    elif len(texts) == 1:
+        unreadable[places[0]] = _violation(texts[0])
+    else:
+        middle = len(texts) // 2
+        _read(places[:middle], texts[:middle], tables, read_, unreadable)
+        _read(places[middle:], texts[middle:], tables, read_, unreadable)
+
+
+def write(rows: pa.Table) -> list[bytes]:
+    """Each row as the message that says it: all columns of `SCHEMA`, in its order, without spaces.
+
+    Args:
+        rows: with at least the columns of `SCHEMA`.
+    """
+    members = [_member(column.name, rows[column.name].combine_chunks()) for column in SCHEMA]
+    payloads = pc.binary_join_element_wise("{", *_with_commas(members), "}", "")
+    return payloads.cast(pa.binary()).to_pylist()  # type: ignore[no-any-return]
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(orjson.loads(CONTRACT.read_bytes()))
+
+
+def conforms(message: dict[str, Any]) -> bool:
+    """Whether a message keeps the contract, by the letter of the schema. Slow: for one message, not for a stream."""
+    return bool(_validator().is_valid(message))
+
+
+def _violation(text: bytes) -> str:
+    """What the schema says about a message that is not kept to it, naming no value of it."""
+    error = next(_validator().iter_errors(orjson.loads(text)), None)
+    field = ".".join(map(str, error.absolute_path)) if error is not None else ""
+    return (
+        f"The field {field} is not as the contract has it." if field else "The message is not as the contract has it."
+    )
+
+
+def _with_commas(members: list[pa.Array]) -> list[pa.Array | str]:
+    return [part for member in members for part in (member, ",")][:-1]
+
+
+def _member(name: str, column: pa.Array) -> pa.Array:
+    """`"name":value` of each row: whole columns at a time, which takes a fifth of the time of rows as dictionaries."""
+    quote = '"'
+    if pa.types.is_timestamp(column.type):
+        bare = column.cast(pa.timestamp(column.type.unit)).cast(pa.string())  # with a zone the cast is 30 times slower
+        text = pc.binary_join_element_wise(pc.utf8_replace_slice(bare, 10, 11, "T"), "Z", "")
+    elif pa.types.is_string(column.type):
+        text = column
+        if pc.any(pc.match_substring_regex(column, _SPECIAL)).as_py():
+            words = column.dictionary_encode()
+            escaped = [orjson.dumps(word).decode() for word in words.dictionary.to_pylist()]
+            text, quote = pa.array(escaped, pa.string()).take(words.indices), ""
+    else:
+        text = column.cast(pa.string())
+        quote = '"' if pa.types.is_decimal(column.type) else ""
+    return pc.fill_null(pc.binary_join_element_wise(f'"{name}":{quote}', text, quote, ""), f'"{name}":null')
