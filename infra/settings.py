@@ -132,6 +132,7 @@ class Settings(BaseSettings):
             description="Programs of those servers, 1.6 GB. Default: `~/.cache/sluice`, as root `/var/cache/sluice`."
         ),
     ] = None
+
     # The pipeline
     kafka: Annotated[str | None, Field(description="Kafka's address, `host:port,host:port`. Default: none.")] = None
     kafka_options: Annotated[
