@@ -10,12 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.table.refs import SnapshotRefType
-from sqlalchemy import bindparam, select, text
-from sqlalchemy.exc import SQLAlchemyError
 
+from catalog.catalogs import open_tables
 from catalog.footers import Naming
 from catalog.lru import Lru
 from catalog.plan import TablePlan
@@ -59,14 +57,10 @@ class Lake:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lake_dir = settings.lake_dir.resolve()
-        self.iceberg = _open_catalog(settings)
+        self._catalog = open_tables(settings)
+        self.iceberg = self._catalog.iceberg
         self._tables: Lru[tuple[Resource, str], LakeTable] = Lru(256)
         self._plans: Lru[tuple[str, str, Naming], TablePlan] = Lru(64)
-        self._located = select(IcebergTables.metadata_location).where(
-            IcebergTables.catalog_name == "lake",
-            IcebergTables.table_namespace == bindparam("namespace"),
-            IcebergTables.table_name == bindparam("name"),
-        )
 
     @cached_property
     def lake_files(self) -> LakeFiles:
@@ -152,13 +146,8 @@ class Lake:
 
     def tables(self) -> list[TableInfo]:
         """Every table that can be named and read, by name."""
-        statement = select(IcebergTables.table_namespace, IcebergTables.table_name).where(
-            IcebergTables.catalog_name == "lake"
-        )
-        with self.iceberg.engine.connect() as connection:
-            names = sorted(f"{namespace}.{name}" for namespace, name in connection.execute(statement))
         found = []
-        for name in names:
+        for name in sorted(self._catalog.names()):
             if name == CANARY.name:
                 continue
             with suppress(Problem):  # another writer's name or feature: nobody can ask for it here
@@ -221,16 +210,15 @@ class Lake:
 
     def close(self) -> None:
         """Lets go of the catalog's connections."""
-        self.iceberg.engine.dispose()
+        self._catalog.close()
 
     def _table(self, resource: Resource) -> LakeTable:
         """The table as its newest metadata tells it: one look into the catalog, the rest from memory."""
         namespace, _, name = resource.name.partition(".")
-        with self.iceberg.engine.connect() as connection:
-            row = connection.execute(self._located, {"namespace": namespace, "name": name}).first()
-        if row is None or row[0] is None or resource.kind != "table":
+        location = None if resource.kind != "table" else self._catalog.located(namespace, name)
+        if location is None:
             raise ResourceNotFound()
-        key = (resource, row[0])
+        key = (resource, location)
         return _readable(lambda: self._tables.get(key, lambda: self._load(resource)))
 
     def _load(self, resource: Resource) -> LakeTable:
@@ -238,19 +226,6 @@ class Lake:
             return LakeTable(resource, self.iceberg.load_table(resource.name))
         except NoSuchTableError as error:  # dropped in this very moment, or a view
             raise ResourceNotFound() from error
-
-
-def _open_catalog(settings: Settings) -> SqlCatalog:
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    address = {"uri": settings.iceberg_uri, "warehouse": f"file://{settings.warehouse}"}
-    try:
-        catalog = SqlCatalog("lake", **address)
-    except SQLAlchemyError:  # two processes that start on an empty folder both create the catalog's tables
-        catalog = SqlCatalog("lake", **address)
-    if catalog.engine.dialect.name == "sqlite":
-        with catalog.engine.connect() as connection:
-            connection.execute(text("PRAGMA journal_mode=WAL"))  # readers never wait for a commit; it lasts
-    return catalog
 
 
 def _readable(read: Callable[[], T]) -> T:

@@ -41,10 +41,20 @@ class Settings(BaseSettings):
     ] = None
 
     # The lake
-    catalog: Annotated[Literal["sql"], Field(description="Kind of Iceberg catalog.")] = "sql"
+    catalog: Annotated[Literal["sql", "hive", "rest"], Field(description="Kind of Iceberg catalog.")] = "sql"
     catalog_uri: Annotated[
-        str | None, Field(description="Address of the Iceberg catalog. Default: SQLite in `state_dir`.")
+        str | None,
+        Field(
+            description="Address of the Iceberg catalog: an SQLAlchemy URL, `thrift://host:9083`, `https://…`. "
+            "Default, for `sql`: SQLite in `state_dir`."
+        ),
     ] = None
+    catalog_properties: Annotated[
+        dict[str, str],
+        Field(
+            description="Further properties of the catalog in PyIceberg's words, as JSON (`credential`, `warehouse`)."
+        ),
+    ] = {}
     engine: Annotated[
         Literal["duckdb", "trino"],
         Field(description="Engine that runs governed SQL over tables: embedded, or Trino."),
@@ -153,10 +163,6 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.state_dir.absolute() / 'sluice.db'}"
-
-    @property
-    def iceberg_uri(self) -> str:
-        return self.catalog_uri or f"sqlite:///{self.state_dir.absolute() / 'iceberg.db'}"
 
     @property
     def warehouse(self) -> Path:

@@ -6,15 +6,20 @@ every worker shares. The first test that asks for a server starts it, and the en
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from pyiceberg.catalog.hive import HiveCatalog
+from pyiceberg.exceptions import NoSuchNamespaceError
 from sqlalchemy.engine import make_url
 
 from infra.errors import Problem
@@ -104,6 +109,26 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'sluice.db'}"
     return str(request.getfixturevalue("postgres_database"))
+
+
+@contextmanager
+def only_user(hive_uri: str) -> Iterator[str]:
+    """Leaves the metastore's namespaces to one test at a time, empty: names in a metastore are everybody's."""
+    catalog = HiveCatalog("lake", uri=hive_uri)
+    lock = Path(tempfile.gettempdir()) / f"sluice-hive-{urlsplit(hive_uri).port}.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _empty(catalog)
+        yield hive_uri
+        _empty(catalog)
+
+
+def _empty(catalog: HiveCatalog) -> None:
+    for namespace in ("raw", "curated", "sluice"):
+        with suppress(NoSuchNamespaceError):
+            for table in catalog.list_tables(namespace):
+                catalog.drop_table(table)
+            catalog.drop_namespace(namespace)
 
 
 @pytest.fixture

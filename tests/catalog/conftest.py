@@ -30,15 +30,22 @@ from catalog.lake import Lake
 from catalog.relations import Relation
 from catalog.scan import ScanFile, ScanPlan
 from infra.settings import Settings
+from tests.stack import only_user
 
 Rows = list[dict[str, Any]]
 FILE_PATH_ID, POS_ID = 2147483546, 2147483545
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+@pytest.fixture(params=["sql", pytest.param("hive", marks=pytest.mark.hive)])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """One behaviour for every kind of catalog: whatever takes this runs over each."""
     (tmp_path / "lake").mkdir()
-    return Settings(state_dir=tmp_path / "state", lake_dir=tmp_path / "lake")
+    made = Settings(state_dir=tmp_path / "state", lake_dir=tmp_path / "lake")
+    if request.param == "sql":
+        yield made
+    else:
+        with only_user(request.getfixturevalue("hive_url")) as uri:
+            yield made.model_copy(update={"catalog": "hive", "catalog_uri": uri})
 
 
 @pytest.fixture
