@@ -25,6 +25,7 @@ from api.routes import (
     lineage,
     login,
     metrics,
+    models,
     opa,
     operations,
     problem_pages,
@@ -43,6 +44,7 @@ from infra.observe import Metrics, subscribe
 
 # The routes whose parameters are all declared; others are refused before the handler runs.
 _DECLARED = (
+    models,
     login,
     tokens,
     users,

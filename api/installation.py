@@ -34,6 +34,10 @@ from sql.estimate import ScanLimits
 from sql.opa.authority import Authority
 from sql.opa.record import VerdictRecorder
 from sql.places import Whole
+from training.models import Models
+from training.predictions import Predictor
+from training.tracking import Tracking
+from training.trainings import Trainings
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Installation:
         canaries: look whether filters and masks hold; None where a setting leaves them out.
         operations: long work.
         authority, verdicts: what Trino is told, and its record.
+        tracking, models, trainings, predictor: MLflow, what was trained, what trains, and what asks it.
     """
 
     settings: Settings
@@ -69,6 +74,10 @@ class Installation:
     operations: Operations
     authority: Authority
     verdicts: VerdictRecorder
+    tracking: Tracking
+    models: Models
+    trainings: Trainings
+    predictor: Predictor
     _stack: ExitStack
 
     @contextmanager
@@ -123,6 +132,7 @@ def open_installation(settings: Settings) -> Installation:
         stack.callback(index.close)
         operations = Operations(db)
         stack.callback(operations.close)
+        tracking, models = Tracking(settings.mlflow_url), Models(db, lake)
         return Installation(
             settings=settings,
             db=db,
@@ -141,5 +151,9 @@ def open_installation(settings: Settings) -> Installation:
             operations=operations,
             authority=Authority(policies, lake, settings.trino_user),
             verdicts=VerdictRecorder(audit),
+            tracking=tracking,
+            models=models,
+            trainings=Trainings(settings, operations, lake=lake, door=door, tracking=tracking, models=models),
+            predictor=Predictor(tracking),
             _stack=stack.pop_all(),
         )

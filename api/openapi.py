@@ -21,6 +21,7 @@ _TAGS: Final = {
     "Versions": "Versions of tables.",
     "Search": "Finding records by what they say.",
     "Metrics": "Figures over the lake.",
+    "Models": "Training models on what one may see, and asking them.",
     "Lineage": "What came from what.",
     "Audit": "Who did what.",
     "Trino": "What Trino's access control asks, and what its event listener tells. Not for people.",

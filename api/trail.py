@@ -47,6 +47,19 @@ class RequestTrail:
         """Whether an intent is durable."""
         return bool(self._sequences)
 
+    def follow_up(self, door: str) -> RequestTrail:
+        """A record of its own, of the same request, for work that goes on after the answer; whoever does it ends it."""
+        return RequestTrail(
+            self.audit,
+            self.request_id,
+            self.method,
+            self.url,
+            self.body,
+            self.content_type,
+            door=door,
+            principal=self.principal,
+        )
+
     def decided(self, decision: Decision) -> None:
         """Notes a decision, allowed or not."""
         self._decisions.append(decision)

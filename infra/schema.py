@@ -170,6 +170,20 @@ class Operation(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class Model(Base):
+    """A version of a model that a training of ours has registered: one that is not here is never loaded."""
+
+    __tablename__ = "models"
+    run_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(128))
+    version: Mapped[int] = mapped_column(Integer)
+    owner: Mapped[str] = mapped_column(String(160), index=True)
+    table: Mapped[str] = mapped_column(String(255), index=True)
+    made: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    __table_args__ = (Index("ix_models_name_version", "name", "version"),)
+
+
 class IdempotencyKey(Base):
     """The answer that a key already got, so that a repeated request changes nothing."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -151,6 +151,16 @@ class Settings(BaseSettings):
     kafka_topic: Annotated[
         str, Field(pattern="^[a-zA-Z0-9._-]{1,249}$", description="The topic that the pipeline begins with.")
     ] = "transactions.raw"
+
+    # Training
+    mlflow_url: Annotated[
+        str | None,
+        Field(pattern="^https?://", description="Address of the MLflow server that models are published to."),
+    ] = None
+    training_timeout: Annotated[float, Field(gt=0, description="Seconds after which a training is stopped.")] = 1800.0
+    training_memory: Annotated[ByteSize, Field(ge=256 * 1024**2, description="Memory cap of a training's process.")] = (
+        ByteSize(4 * 1000**3)
+    )
 
     # Operation
     log_level: Annotated[

@@ -32,7 +32,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 BIN = Path(sys.executable).parent
 
-for room in ("infra", "catalog", "policies", "sql", "pipeline", "api"):
+for room in ("infra", "catalog", "policies", "sql", "pipeline", "training", "api"):
     for module in walk_packages(import_module(room).__path__, f"{room}."):
         if ".migrations" not in module.name:
             import_module(module.name)  # so that every problem is known

@@ -104,5 +104,19 @@ async def watch_operation(id: OperationId, access: Caller, installation: Install
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
+@router.post("/{id}/cancel", operation_id="cancel_operation", summary="Cancel long work")
+async def cancel_operation(id: OperationId, access: Caller, installation: Installed) -> OperationOut:
+    """Ends work that has not ended yet, at its next step; for who started it, and for administrators. What the work has
+    done by then is undone or kept as the page of its kind says.
+    """
+
+    def work() -> OperationOut:
+        status = _status(installation, access.principal, id)
+        access.trail.changing()
+        return shown(installation.operations.cancel(status.id))
+
+    return await run_in_threadpool(work)
+
+
 def _event(status: OperationStatus) -> str:
     return f"event: {status.state}\ndata: {shown(status).model_dump_json()}\n\n"
