@@ -25,6 +25,7 @@ from sql.opa.shown import NOTHING, Shown, shown_to
 
 _SCHEMA_KEPT: Final = 1.0  # seconds: a renamed column is asked by its new name within that time
 _MOST_KEPT: Final = 4096
+_CANARIES: Final = CANARY.name.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +274,7 @@ class _Known:
         return found
 
     def schema(self, name: str) -> bool:
-        return self._everything or name in self._schemas
+        return (self._everything and name != _CANARIES) or name in self._schemas
 
     def _decided(self, table: Resource) -> bool:
         if table == CANARY and self._principal.name not in CANARY_POLICY.names:

@@ -80,7 +80,9 @@ def _session(asker: Asker, resource: Mapping[str, Any]) -> bool:
 
 def _catalog(asker: Asker, resource: Mapping[str, Any]) -> bool:
     name = resource["catalog"]["name"]
-    return (name == "system" and asker.service) or (asker.active and name in {CATALOG, "system"})
+    if asker.service or asker.evaluating:
+        return name == ("system" if asker.service else CATALOG)
+    return asker.active and name in {CATALOG, "system"}
 
 
 def _schema(asker: Asker, resource: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from catalog.resources import TABLE_NAME, Resource
+from catalog.resources import RESERVED_NAMESPACES, TABLE_NAME, Resource
 from infra.errors import Invalid
 
 CATALOG: Final = "lake"  # the lake's name in SQL, in both engines
@@ -53,7 +53,9 @@ class TableAsked:
     def resource(self) -> Resource | None:
         """The lake's table; None for metadata tables, for other catalogs, and for names that no table here has."""
         full = f"{self.schema}.{self.name}"
-        return Resource("table", full) if self.catalog == CATALOG and TABLE_NAME.fullmatch(full) else None
+        if self.catalog != CATALOG or self.schema in RESERVED_NAMESPACES or not TABLE_NAME.fullmatch(full):
+            return None
+        return Resource("table", full)
 
 
 def question(given: Mapping[str, Any]) -> Question:

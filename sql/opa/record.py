@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from threading import Lock
 from typing import Final
 
@@ -52,7 +53,7 @@ def _intent(question: Question, verdict: Verdict) -> Intent:
     table = () if verdict.table is None else (str(verdict.table),)
     decision = verdict.decision
     return Intent(
-        request_id=question.query_id or "",
+        request_id=question.query_id or secrets.token_hex(12),
         door=DOOR,
         method=ASKED,
         url=question.operation,

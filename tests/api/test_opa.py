@@ -180,6 +180,29 @@ def test_lists_hold_what_one_may_know_of(trino: Trino) -> None:
     assert trino.ask("batch", "alice", "SelectFromColumns", filterResources=tables) == []
 
 
+def test_drivers_read_names_and_no_more_of_trinos_own_tables(trino: Trino) -> None:
+    for name in ("tables", "columns", "schemata"):
+        names = {"schemaName": "information_schema", "tableName": name}
+        assert trino.selects("bob", "table_name", **names) and trino.filters("bob", **names) == []
+        assert trino.masks("bob", "table_name", **names) == {}
+    assert trino.selects("alice", catalogName="system", schemaName="jdbc", tableName="columns")
+    for schema, name in (("runtime", "queries"), ("runtime", "nodes"), ("metadata", "materialized_views")):
+        assert not trino.selects("alice", catalogName="system", schemaName=schema, tableName=name)
+    assert trino.selects("sluice", "query_id", catalogName="system", schemaName="runtime", tableName="queries")
+    assert not trino.selects("alice", catalogName="tpch", schemaName="tiny", tableName="orders")
+
+
+def test_filters_and_masks_are_evaluated_as_somebody_who_can_run_nothing(trino: Trino) -> None:
+    for operation, resource in (
+        ("AccessCatalog", {"catalog": {"name": "lake"}}),
+        ("SelectFromColumns", {"table": TABLE}),
+    ):
+        assert trino.allows("sluice-policy", operation, **resource)
+    assert trino.filters("sluice-policy") == [] and trino.masks("sluice-policy", "email") == {}
+    assert not trino.allows("sluice-policy", "ExecuteQuery")
+    assert not trino.allows("sluice-policy", "AccessCatalog", catalog={"name": "system"})
+
+
 def test_functions_of_the_lake_would_read_around_filters(trino: Trino) -> None:
     assert trino.allows("alice", "ExecuteFunction", function={"functionName": "lower"})
     changes = {"catalogName": "lake", "schemaName": "system", "functionName": "table_changes"}
