@@ -49,7 +49,7 @@ class Installation:
         db, keys, lake: state, secrets and data.
         policies, authenticator, login: who is who, and may do what.
         audit, accesses: the log of every request, and its index.
-        engine, door: what runs queries, and the one way to it.
+        engine, embedded, door: what runs queries, what reads files beside it, and the one way to both.
         index, search: the index of the lake's rows, and the one way to ask it.
         canaries: look whether filters and masks hold; None where a setting leaves them out.
         operations: long work.
@@ -67,6 +67,7 @@ class Installation:
     audit: AuditLog
     accesses: AuditIndex
     engine: Engine
+    embedded: Engine
     door: Door
     index: Index
     search: SearchDoor
@@ -97,7 +98,7 @@ class Installation:
         Args:
             told: is told of progress.
         """
-        return Indexer(self.lake, Whole(self.engine), self.index, told)
+        return Indexer(self.lake, Whole(self.embedded), self.index, told)
 
     def close(self) -> None:
         """Stops everything, in the reverse of the order in which it was started."""
@@ -124,10 +125,12 @@ def open_installation(settings: Settings) -> Installation:
         accesses.start()
         stack.callback(accesses.close)
         stack.callback(audit.close)
-        engine = DuckDb(settings, lake, keys)
+        embedded = DuckDb(settings, lake, keys)
+        stack.callback(embedded.close)
+        engine = _engine(settings, embedded)
         stack.callback(engine.close)
         policies = PolicyStore(db)
-        door = Door(lake, policies, engine, keys, ScanLimits.of(settings, db))
+        door = Door(lake, policies, engine, keys, ScanLimits.of(settings, db), embedded=embedded)
         index = TantivyIndex(settings.state_dir.absolute() / "search")
         stack.callback(index.close)
         operations = Operations(db)
@@ -147,6 +150,7 @@ def open_installation(settings: Settings) -> Installation:
             door=door,
             index=index,
             search=SearchDoor(lake, policies, door, index, keys),
+            embedded=embedded,
             canaries=Canaries(lake, engine, keys) if settings.canaries else None,
             operations=operations,
             authority=Authority(policies, lake, settings.trino_user),
@@ -157,3 +161,11 @@ def open_installation(settings: Settings) -> Installation:
             predictor=Predictor(tracking),
             _stack=stack.pop_all(),
         )
+
+
+def _engine(settings: Settings, embedded: DuckDb) -> Engine:
+    if settings.engine == "duckdb":
+        return embedded
+    from sql.engines.trino import Trino
+
+    return Trino(settings)

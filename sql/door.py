@@ -56,6 +56,7 @@ class _Asked:
     """A query that was looked up, allowed and rewritten."""
 
     parsed: Parsed
+    engine: Engine
     governed: Governed
     values: Mapping[str, Value | None]
     bounds: Mapping[RelationKey, Sequence[Bound]]
@@ -75,13 +76,23 @@ class Door:
         lake, policies, engine: what is asked.
         keys: for cursors and entity tags.
         limits: of what queries may scan; None for none.
+        embedded: reads what no other engine can: raw files, lists that are given with a query, rows by their places.
+            The same engine where there is one only.
     """
 
     def __init__(
-        self, lake: Lake, policies: Policies, engine: Engine, keys: Keys, limits: ScanLimits | None = None
+        self,
+        lake: Lake,
+        policies: Policies,
+        engine: Engine,
+        keys: Keys,
+        limits: ScanLimits | None = None,
+        *,
+        embedded: Engine | None = None,
     ) -> None:
         self._lake, self._policies, self._engine, self._keys = lake, policies, engine, keys
         self._limits = limits
+        self._embedded = embedded or engine
         self._cursors = Cursors(keys.cursors)
         self._prepared: Lru[tuple[object, ...], _Prepared] = Lru(1024)
 
@@ -124,29 +135,44 @@ class Door:
             raise OutdatedCursor(
                 "What you may see has changed since the last page.", hint="Start again without a cursor."
             )
+        engine = self._embedded if resource.kind == "file" else self._engine
         with access.timed("rewrite"):
-            rows = resolve(question, relation, decision)
+            rows = replace(resolve(question, relation, decision), positions=engine.positions)
             if cursor is not None:
-                types = [*(sort.column.type for sort in rows.order), "bigint", "bigint"]
-                last = tuple(from_text(text, type_) for text, type_ in zip(cursor.values, types, strict=True))
-                rows = replace(rows, after=last)
+                rows = replace(rows, after=_after(cursor, rows.after_types))
             key = (relation.resource, relation.uuid, relation.stamp, decision.fingerprint, decision.columns)
             shape = (*key, shape_of(rows), question.count)
-            prepared = self._prepared.get(shape, lambda: _prepare(rows, decision, question.count))
+            prepared = self._prepared.get(shape, lambda: _prepare(rows, decision, engine, question.count))
             values = {name: value for name, (value, _) in parameters_of(rows).items()}
         salt = cursor.salt if cursor is not None else secrets.token_bytes(16)
         bounds = row_filter_bounds(relation, decision) + question_bounds(rows, decision)
         base = next(iter(prepared.rows.relations))
         self._record(access, prepared.rows, values, None, [column.name for column in rows.columns])
         with access.timed("query"):
-            run = Run(prepared.rows, values, {base: bounds}, salt, stream=rows.limit is None)
-            answer = self._engine.execute(run)
+            answer = engine.execute(
+                Run(
+                    prepared.rows,
+                    values,
+                    {base: bounds},
+                    salt,
+                    stream=rows.limit is None,
+                    user=access.principal.name,
+                    request_id=access.request_id,
+                )
+            )
         total = None
         if prepared.count is not None:
             with access.timed("count"):
                 where = {name: value for name, value in values.items() if name.startswith("p")}
-                counted = self._engine.execute(
-                    Run(prepared.count, where, {base: row_filter_bounds(relation, decision)}, salt)
+                counted = engine.execute(
+                    Run(
+                        prepared.count,
+                        where,
+                        {base: row_filter_bounds(relation, decision)},
+                        salt,
+                        user=access.principal.name,
+                        request_id=access.request_id,
+                    )
                 )
                 total = int(pa.Table.from_batches(list(counted), schema=counted.schema)["total"][0].as_py())
                 counted.close()
@@ -205,7 +231,7 @@ class Door:
         self._record(access, prepared.rows, values, None, list(names))
         with access.timed("query"):
             files = frozenset(file for file, _ in places)
-            answer = self._engine.execute(Run(prepared.rows, values, {}, secrets.token_bytes(16), files=files))
+            answer = self._embedded.execute(Run(prepared.rows, values, {}, secrets.token_bytes(16), files=files))
             try:
                 return pa.Table.from_batches(list(answer), schema=answer.schema)
             finally:
@@ -224,8 +250,17 @@ class Door:
             self._limits.allow(access.principal.name, self._scans(asked))
         self._record(access, governed, values, question.text, [name for item in read for name in item.decision.columns])
         with access.timed("query"):
-            answer = self._engine.execute(
-                Run(governed, values, asked.bounds, secrets.token_bytes(16), stream=True, seconds=question.seconds)
+            answer = asked.engine.execute(
+                Run(
+                    governed,
+                    values,
+                    asked.bounds,
+                    secrets.token_bytes(16),
+                    stream=True,
+                    seconds=question.seconds,
+                    user=access.principal.name,
+                    request_id=access.request_id,
+                )
             )
         versions = {item.decision.policy_version for item in read}
         masked = tuple(dict.fromkeys(name for item in read for name in item.decision.masked))
@@ -289,10 +324,12 @@ class Door:
             relations[relation_key(pinned)] = GovernedRelation(relation, decision)
         with access.timed("rewrite"):
             tree = parsed.qualified(relations)
-            governed = govern(tree, relations, lists)
+            in_process = lists or any(item.relation.resource.kind == "file" for item in relations.values())
+            engine = self._embedded if in_process else self._engine
+            governed = govern(tree, relations, lists, enforced=engine.enforces)
         values = parsed.bind(question.parameters)
         bounds = {key: row_filter_bounds(governed.relation, governed.decision) for key, governed in relations.items()}
-        return _Asked(parsed, governed, values, bounds)
+        return _Asked(parsed, engine, governed, values, bounds)
 
     def _scans(self, asked: _Asked) -> tuple[TableScan, ...]:
         found = []
@@ -361,7 +398,10 @@ class Door:
         shown = pa.Table.from_arrays([table.column(place).slice(0, limit) for place in range(len(names))], names=names)
         if table.num_rows <= limit:
             return Page(shown, None)
-        last = tuple(to_text(table.column(place)[limit - 1].as_py()) for place in range(len(names), table.num_columns))
+        places = range(len(names), table.num_columns)
+        last = tuple(to_text(table.column(place)[limit - 1].as_py()) for place in places)
+        if not rows.positions:
+            last = (*last, str(_shown_already(table, places, last, limit, rows)))
         return Page(shown, self._cursors.seal(replace(template, values=last)))
 
     def _etag(self, access: Access, policy_version: int, parts: object) -> str:
@@ -369,9 +409,33 @@ class Door:
         return hmac.digest(self._keys.etags, text, hashlib.sha256).hex()[:32]
 
 
-def _prepare(rows: Rows, decision: Decision, count: str | None) -> _Prepared:
+def _after(cursor: Cursor, types: Sequence[str]) -> tuple[Value | None, ...]:
+    if len(cursor.values) != len(types):
+        raise OutdatedCursor("Pages are made by another engine now.", hint="Start again without a cursor.")
+    try:
+        return tuple(from_text(text, type_) for text, type_ in zip(cursor.values, types, strict=True))
+    except ValueError:
+        raise OutdatedCursor("Pages are made by another engine now.", hint="Start again without a cursor.") from None
+
+
+def _shown_already(table: pa.Table, places: Sequence[int], last: tuple[str | None, ...], limit: int, rows: Rows) -> int:
+    """How many rows that equal a page's last one, as far as the page shows them, were shown up to here."""
+    equal = 0
+    while equal < limit:
+        row = limit - 1 - equal
+        if tuple(to_text(table.column(place)[row].as_py()) for place in places) != last:
+            return equal
+        equal += 1
+    if rows.after is None or tuple(map(to_text, rows.after[:-1])) != last:
+        return equal
+    before = rows.after[-1]
+    return equal + (before if isinstance(before, int) else 0)
+
+
+def _prepare(rows: Rows, decision: Decision, engine: Engine, count: str | None) -> _Prepared:
     tree = rows_tree(rows)
     key = relation_key(table_of(rows.relation))
     relations = {key: GovernedRelation(rows.relation, decision)}
-    counted = govern(count_tree(rows), relations) if count else None
-    return _Prepared(govern(tree, relations, positions=rows.limit is not None), counted)
+    counted = govern(count_tree(rows), relations, enforced=engine.enforces) if count else None
+    positions = rows.limit is not None and rows.positions
+    return _Prepared(govern(tree, relations, positions=positions, enforced=engine.enforces), counted)

@@ -29,7 +29,7 @@ class Governed:
     """A query in Trino's dialect that can only see what its principal may see. `sql.rewrite.govern` alone makes one.
 
     Args:
-        tree: every base relation stands in a governed sub-select.
+        tree: every base relation stands in a governed sub-select, unless the engine enforces the policies itself.
         sql: the same as text, without comments, names quoted.
         relations: the base relations, by how the tree names them.
         lists: tables that are given with the query, by how the tree names them: already only what the caller may see.

@@ -18,7 +18,7 @@ from policies.decision import Decision
 from sql.grammar import BadFilter
 from sql.operators import OPERATORS, Operator
 from sql.query import Condition, Group, RowsQuestion
-from sql.values import KINDS, Value, parse_value, placeholder_type
+from sql.values import KINDS, Value, is_nan, parse_value, placeholder_type
 
 
 class UnknownColumn(Invalid):
@@ -75,6 +75,8 @@ class Rows:
         order: what was asked for, then the key; file and row position follow where `limit` is set.
         limit: rows of the page; None for all rows.
         after: the last page's last row: a value for each of `order`, then its file's ordinal and its row position.
+        positions: whether rows have these. Where not, their digest takes the place of the ordinal, and the number of
+            equal rows that were shown already that of the position.
     """
 
     relation: Relation
@@ -83,6 +85,12 @@ class Rows:
     order: tuple[Sort, ...]
     limit: int | None
     after: tuple[Value | None, ...] | None = None
+    positions: bool = True
+
+    @property
+    def after_types(self) -> tuple[str, ...]:
+        """The types of the values in `after`."""
+        return (*(sort.column.type for sort in self.order), "bigint" if self.positions else "varchar", "bigint")
 
 
 def resolve(question: RowsQuestion, relation: Relation, decision: Decision) -> Rows:
@@ -207,8 +215,7 @@ def parameters_of(rows: Rows) -> dict[str, tuple[Value, str]]:
         for value in test.values:
             named[f"p{len(named)}"] = (value, placeholder_type(test.column.type, value))
     if rows.after is not None:
-        types = [sort.column.type for sort in rows.order] + ["bigint", "bigint"]
-        for place, (last, type_) in enumerate(zip(rows.after, types, strict=True)):
+        for place, (last, type_) in enumerate(zip(rows.after, rows.after_types, strict=True)):
             if last is not None:
                 named[f"a{place}"] = (last, placeholder_type(type_, last))
     return named
@@ -221,7 +228,7 @@ def shape_of(rows: Rows) -> tuple[object, ...]:
         _tests_shape(rows.where),
         tuple((sort.column.field_id, sort.descending, sort.nulls_first) for sort in rows.order),
         rows.limit,
-        None if rows.after is None else tuple(value is None for value in rows.after),
+        None if rows.after is None else tuple((value is None, is_nan(value)) for value in rows.after),
         tuple(type_ for _, type_ in parameters_of(rows).values()),
     )
 

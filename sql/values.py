@@ -151,6 +151,11 @@ def placeholder_type(column_type: str, value: Value | None) -> str:
     return column_type
 
 
+def is_nan(value: Value | None) -> bool:
+    """Whether it is the one number that equals nothing."""
+    return isinstance(value, float) and math.isnan(value)
+
+
 def typed(expression: exp.Expr, column_type: str) -> exp.Expr:
     """`CAST(expression AS type)`."""
     return exp.cast(expression, exp.DataType.build(column_type, dialect="trino"))

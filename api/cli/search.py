@@ -107,7 +107,7 @@ def run(
         failed: Mapping[Resource, Problem] = {}
         if rebuild:
             with installation.index.rebuild() as fresh:
-                failed = Indexer(installation.lake, Whole(installation.engine), fresh, told).step()
+                failed = Indexer(installation.lake, Whole(installation.embedded), fresh, told).step()
         if once or rebuild:
             failed = installation.indexer(told).step()
         else:

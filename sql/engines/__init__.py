@@ -9,7 +9,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from catalog.scan import Bound
-from infra.errors import Gone, Internal, Invalid, Unavailable
+from infra.errors import Forbidden, Gone, Internal, Invalid, TooMany, Unavailable
 from sql.governed import Governed, RelationKey
 from sql.values import Value
 
@@ -31,6 +31,18 @@ class QueryFailed(Internal):
     code, title = "query-failed", "The query failed on the data"
 
 
+class EngineUnavailable(Unavailable):
+    code, title = "engine-unavailable", "The engine can't be reached now"
+
+
+class EngineBusy(TooMany):
+    code, title = "engine-busy", "The engine has too many queries waiting"
+
+
+class EngineRefused(Forbidden):
+    code, title = "engine-refused", "The engine does not show this"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A governed query with what changes from one run to the next.
@@ -43,6 +55,8 @@ class Run:
         stream: whether the answer may be long: it is then produced while it is read.
         files: the only files to read, by their ordinals; None for all that the bounds leave.
         seconds: a time limit below the engine's own.
+        user: who asks, without `user:`; for engines that enforce policies themselves.
+        request_id: of the request, so that the engine's own records can be joined with ours.
     """
 
     governed: Governed
@@ -52,6 +66,8 @@ class Run:
     stream: bool = False
     files: frozenset[int] | None = None
     seconds: float | None = None
+    user: str = ""
+    request_id: str = ""
 
 
 class Answer(Protocol):
@@ -70,13 +86,21 @@ class Answer(Protocol):
 
 
 class Engine(Protocol):
-    """Runs governed SQL, and nothing else."""
+    """Runs governed SQL, and nothing else.
+
+    Attributes:
+        positions: whether it knows where each row lies (`$file`, `$pos`).
+        enforces: whether it enforces the policies itself, so that a query is sent as it was asked.
+    """
+
+    positions: bool
+    enforces: bool
 
     def execute(self, run: Run) -> Answer:
         """Starts a query.
 
         Raises:
-            QueryTimeout, QueryTooLarge, DataUnreadable, QueryFailed: none of them holds the engine's own text.
+            Problem: of those above; none of them holds the engine's own text.
         """
 
     def close(self) -> None:

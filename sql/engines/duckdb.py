@@ -37,6 +37,9 @@ class DuckDb:
         keys: the key of keyed hashes, given to DuckDB as a parameter, never as text.
     """
 
+    positions = True
+    enforces = False
+
     def __init__(self, settings: Settings, lake: Lake, keys: Keys) -> None:
         self._lake, self._keys, self._timeout = lake, keys, settings.query_timeout
         self._lowered: Lru[tuple[object, ...], str] = Lru(512)

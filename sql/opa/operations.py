@@ -79,7 +79,7 @@ def _session(asker: Asker, resource: Mapping[str, Any]) -> bool:
 
 
 def _catalog(asker: Asker, resource: Mapping[str, Any]) -> bool:
-    name = resource["catalog"]["name"]
+    name = str(resource["catalog"]["name"])
     if asker.service or asker.evaluating:
         return name == ("system" if asker.service else CATALOG)
     return asker.active and name in {CATALOG, "system"}
