@@ -61,11 +61,11 @@ def trino_config(settings: Settings, keys: Keys) -> dict[str, str]:
 
 
 def _catalog(settings: Settings) -> list[str]:
-    uri = settings.iceberg_uri
+    uri = settings.catalog_uri or ""
     parts = urlsplit(uri)
-    if parts.scheme == "thrift":
+    if settings.catalog == "hive":
         return ["iceberg.catalog.type=hive_metastore", f"hive.metastore.uri={uri}"]
-    if parts.scheme in {"http", "https"}:
+    if settings.catalog == "rest":
         return ["iceberg.catalog.type=rest", f"iceberg.rest-catalog.uri={uri}"]
     if parts.scheme.startswith("postgresql"):
         return [
