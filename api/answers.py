@@ -21,6 +21,7 @@ from api.json_values import json_rows
 from api.negotiate import negotiate
 from api.trail import HttpAccess
 from catalog.relations import Snapshot
+from infra.errors import Invalid
 from sql.grammar import RepeatedParameter
 from sql.result import Page, Result
 
@@ -110,11 +111,31 @@ def _next(request: Request, page: Page) -> str | None:
     return f"{request.url.path}?{urlencode([*given, ('cursor', page.next_cursor)])}"
 
 
+class ResultTooLarge(Invalid):
+    code, title = "result-too-large", "The answer is larger than one may be"
+
+
 async def stream_response(
-    access: HttpAccess, result: Result, format_: Format, headers: Mapping[str, str]
+    access: HttpAccess,
+    result: Result,
+    format_: Format,
+    headers: Mapping[str, str],
+    *,
+    head: Mapping[str, Any] | None = None,
+    limit: int | None = None,
 ) -> StreamingResponse:
-    """An answer with all rows, made while it is sent. What fails before the first bytes is still a problem."""
+    """An answer with all rows, made while it is sent. What fails before the first bytes is still a problem.
+
+    Args:
+        access, result, format_, headers: of the answer.
+        head: members that stand before the rows, where the format is JSON.
+        limit: most bytes; an answer that grows beyond is cut off, as any that fails on its way.
+    """
     chunks = format_.encode(_counted(result, access), result.schema)
+    if head and format_.key == "json":
+        chunks = _headed(head, chunks)
+    if limit is not None:
+        chunks = _limited(chunks, limit)
     try:
         first = await run_in_threadpool(next, chunks, b"")
     except BaseException:
@@ -137,6 +158,20 @@ async def stream_response(
             result.close()
 
     return StreamingResponse(body(), media_type=format_.media_type, headers={"Vary": _VARY, **headers})
+
+
+def _headed(head: Mapping[str, Any], chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    yield orjson.dumps(head)[:-1] + b"," + bytes(next(chunks))[1:]
+    yield from chunks
+
+
+def _limited(chunks: Iterator[bytes | memoryview], limit: int) -> Iterator[bytes | memoryview]:
+    left = limit
+    for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            raise ResultTooLarge(f"The answer has more than {limit} bytes.", hint="Select fewer columns or rows.")
+        yield chunk
 
 
 def _counted(result: Result, access: HttpAccess) -> Iterator[pa.RecordBatch]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
@@ -34,13 +35,17 @@ from api.routes import (
     rows,
     search,
     snapshots,
+    sql,
     statement,
     tables,
     tokens,
     users,
 )
 from api.statement.statements import Statements
+from api.turns import Turns
 from infra.observe import Metrics, subscribe
+
+_THREADS = 128
 
 # The routes whose parameters are all declared; others are refused before the handler runs.
 _DECLARED = (
@@ -61,6 +66,7 @@ _DECLARED = (
     search,
     health,
     problem_pages,
+    sql,
     statement,
 )
 # Those that take a column, or a metric's parameter, as a parameter, and check the names themselves.
@@ -79,6 +85,8 @@ def create_app(installation: Installation) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         unsubscribe = subscribe(Metrics(registry))
+        # Slow queries of several people wait in threads: quick requests must find one all the same.
+        current_default_thread_limiter().total_tokens = _THREADS
         yield
         app.state.statements.close()
         unsubscribe()
@@ -94,7 +102,8 @@ def create_app(installation: Installation) -> FastAPI:
     if installation.canaries is not None:
         installation.canaries.prepare()
     app.state.installation, app.state.metrics = installation, registry
-    app.state.statements = Statements(installation)
+    app.state.turns = Turns(installation.settings.sql_queries)
+    app.state.statements = Statements(installation, app.state.turns)
     for module in _OPEN_ENDED:
         app.include_router(module.router)
     declared = APIRouter(dependencies=[Depends(known_parameters)])

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
         int | None, Field(ge=1, description="Most bytes that one user's SQL queries may read within an hour.")
     ] = None
     sql_result_limit: Annotated[int, Field(ge=1024, description="Most bytes in one answer to a SQL query.")] = 1 << 30
-    sql_queries: Annotated[int, Field(ge=1, description="Most queries of one user under way at the Trino door.")] = 20
+    sql_queries: Annotated[int, Field(ge=1, description="Most SQL queries of one user that may be under way.")] = 10
 
     # The doors
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"

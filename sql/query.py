@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sql.values import Value
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -101,7 +103,7 @@ class SqlQuestion:
     """
 
     text: str
-    parameters: Mapping[str, str | int | float | bool | datetime | None] = field(default_factory=dict, hash=False)
+    parameters: Mapping[str, Value | None] = field(default_factory=dict, hash=False)
     version: Version = field(default_factory=Version)
     session: Session = field(default_factory=Session)
     seconds: float | None = None

@@ -74,6 +74,17 @@ class Result:
         """The one relation of a rows question."""
         return self.relations[0]
 
+    def on_close(self, then: Callable[[], None]) -> None:
+        """Has something done once the result is closed, however often that is."""
+        close, pending = self.close, [then]
+
+        def closed() -> None:
+            close()
+            while pending:
+                pending.pop()()
+
+        self.close = closed
+
     def page(self) -> Page:
         """Reads all batches of a page. Its columns and order are those of `columns`."""
         try:

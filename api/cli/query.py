@@ -27,18 +27,28 @@ def add_to(app: typer.Typer) -> None:
 
 
 def query(
-    sql: Annotated[str, typer.Argument(help="A query in Trino SQL over `lake.namespace.table`.")],
+    sql: Annotated[str, typer.Argument(help="A query in Trino SQL over `lake.namespace.table`, SHOW or DESCRIBE.")],
     *,
     user: Annotated[str, typer.Option(help="Under whose policies.")] = "admin",
-    format_: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = "table",
+    format_: Annotated[
+        Format | None,
+        typer.Option("--format", help="How to print the rows. Default: table on a terminal, jsonl elsewhere."),
+    ] = None,
 ) -> None:
     """Run SQL under a user's policies."""
+    from sql.answers import answer
+    from sql.parse import BadSql
     from sql.query import SqlQuestion
+    from sql.statements import Explain, Query, read_statement
 
+    format_ = format_ or ("table" if sys.stdout.isatty() else "jsonl")
     if format_ in {"parquet", "arrow"} and sys.stdout.isatty():
         raise typer.BadParameter("Those bytes are not for a terminal: redirect them to a file.", param_hint="--format")
     with operating(user) as operator:
-        result = operator.installation.door.query(operator.access, SqlQuestion(sql))
+        statement = read_statement(sql)
+        if not isinstance(statement, Query | Explain):
+            raise BadSql("Only what has rows is answered here.", hint="Write a query, SHOW, DESCRIBE or EXPLAIN.")
+        result = answer(operator.installation.door, operator.access, SqlQuestion(statement.text), statement)
         try:
             _print(result, format_, operator.trail)
         finally:

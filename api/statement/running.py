@@ -19,11 +19,12 @@ from typing import Any, Final, TypeVar
 import orjson
 import pyarrow as pa
 
+from api.answers import ResultTooLarge
 from api.problems import internal
 from api.statement.errors import error_document
 from api.statement.values import rows
 from api.trail import HttpAccess
-from infra.errors import Gone, Problem, TooLarge
+from infra.errors import Gone, Problem
 from infra.observe import Failed, observe
 from sql.result import Result
 from sql.type_signature import signature
@@ -44,11 +45,6 @@ T = TypeVar("T")
 
 class PageGone(Gone):
     code, title = "page-gone", "That page was handed out already"
-
-
-class ResultTooLarge(TooLarge):
-    status = 422
-    code, title = "result-too-large", "The answer is larger than one may be"
 
 
 class OutdatedAnswer(Gone):
@@ -72,6 +68,7 @@ class Running:
         access: who asks; its trail is ended by us, when the last page went out.
         open: makes the result; called once, in a thread.
         allowed: whether the caller may still have the next page; called in a thread.
+        ended_by: called once, when the statement has ended.
         executor: where threads come from.
         limit: most bytes of the whole answer.
         parametric: see `values.rows`.
@@ -80,6 +77,7 @@ class Running:
     access: HttpAccess
     open: Callable[[], Result]
     allowed: Callable[[Result], bool]
+    ended_by: Callable[[], None]
     executor: Executor
     limit: int
     parametric: bool
@@ -152,6 +150,7 @@ class Running:
             if self.ended:
                 return
             self.ended = True
+        self.ended_by()
         coming = self._coming
         if self._result is not None:
             self._result.stop()

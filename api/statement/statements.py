@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hmac import compare_digest
 from typing import Final, get_args
 
@@ -16,7 +17,8 @@ from api.statement.changes import Change, Changed, change, prepared
 from api.statement.running import Running
 from api.statement.session import ClientSession, client_session
 from api.trail import HttpAccess
-from infra.errors import Gone, NotFound, TooMany, Unauthenticated
+from api.turns import Turns
+from infra.errors import Gone, NotFound, Unauthenticated
 from sql.answers import answer, describe_input, describe_output
 from sql.parse import BadSql
 from sql.query import SqlQuestion
@@ -38,19 +40,16 @@ class Abandoned(Gone):
     code, title = "abandoned", "Nobody asked for the next page"
 
 
-class TooManyQueries(TooMany):
-    code, title = "too-many-queries", "Too many queries are under way"
-
-
 class Statements:
     """Takes statements, and finds them again when their next page is asked for.
 
     Args:
         installation: what answers.
+        turns: how many queries a user may have under way.
     """
 
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
+    def __init__(self, installation: Installation, turns: Turns) -> None:
+        self._installation, self._turns = installation, turns
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="statement")
         self._running: dict[str, Running] = {}
 
@@ -70,12 +69,15 @@ class Statements:
         if isinstance(statement, get_args(Change)):
             door = self._installation.door
             return change(statement, session, lambda: door.known(access))
-        self._make_room(access.principal.name)
+        self._sweep()
+        user = access.principal.name
+        self._turns.take(user)
         asking = _Asking(self._installation, access, session, statement, headers)
         running = Running(
             access=access,
             open=asking.result,
             allowed=asking.allowed,
+            ended_by=partial(self._turns.give, user),
             executor=self._executor,
             limit=self._installation.settings.sql_result_limit,
             parametric=session.parametric,
@@ -102,20 +104,14 @@ class Statements:
             running.end()
         self._executor.shutdown()
 
-    def _make_room(self, user: str) -> None:
+    def _sweep(self) -> None:
+        """Ends what nobody reads any more, and forgets it."""
         now = time.monotonic()
         for running in list(self._running.values()):
             if now - running.touched > (_REMEMBERED if running.ended else _ABANDONED):
                 problem = Abandoned("Nobody asked for the next page.", hint="Start the query again.")
                 self._executor.submit(running.end, problem)
                 self._running.pop(running.id, None)
-        most = self._installation.settings.sql_queries
-        if sum(each.access.principal.name == user and not each.ended for each in self._running.values()) >= most:
-            raise TooManyQueries(
-                f"{most} queries of yours are under way.",
-                hint="Read one to its end, or cancel it.",
-                headers={"Retry-After": "1"},
-            )
 
 
 @dataclass(frozen=True, slots=True)

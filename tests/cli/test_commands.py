@@ -202,7 +202,10 @@ def test_a_touched_audit_is_found(run: Run, tmp_path: Path) -> None:
 def test_a_query_runs_under_a_users_policies(run: Run) -> None:
     assert run("query", "select 1 as one, 'a' as letter", "--format", "csv").out == '"one","letter"\n1,"a"\n'
     assert json.loads(run("query", "select 1 as one", "--format", "jsonl").out) == {"one": 1}
-    assert run("query", "select 1 as one").out == "one\n1\n"
+    assert run("query", "select 1 as one", "--format", "table").out == "one\n1\n"
+    assert run("query", "select 1 as one").out == '{"one":1}\n'  # data where nobody looks
+    assert json.loads(run("query", "SHOW CATALOGS LIKE 'l%'").out) == {"Catalog": "lake"}
+    assert "Query:" in run("query", "EXPLAIN SELECT 1").out
     run("user", "add", "alice")
     hidden = run("query", "select * from lake.raw.sales", "--user", "alice")
     assert (hidden.status, hidden.out) == (1, "")
