@@ -16,6 +16,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
@@ -86,6 +87,8 @@ def test_the_line_says_where_everything_is(demo: Ready) -> None:
     assert list(demo) == ["url", "console", "docs", "mlflow", "tokens", "passwords"]
     assert demo["tokens"].keys() == demo["passwords"].keys() == {"admin", "alice", "bob"}
     assert demo["docs"] == f"{demo['url']}/docs"
+    with urlopen(demo["mlflow"], timeout=30) as page:
+        assert b"<title>MLflow</title>" in page.read()
 
 
 def test_the_first_governed_page_takes_less_than_a_second(demo: Ready) -> None:

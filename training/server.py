@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,18 @@ from training.tracking import MlflowUnavailable, Tracking
 _HOST: Final = "127.0.0.1"
 
 
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def local_url(port: int) -> str:
+    """Where a server of this machine answers."""
+    return f"http://{_HOST}:{port}"
+
+
 class MlflowServer:
     """A server that was started; it listens before long.
 
@@ -27,17 +40,19 @@ class MlflowServer:
 
     def __init__(self, folder: Path, port: int) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.url = f"http://{_HOST}:{port}"
+        self.url = local_url(port)
         self._log = (folder / "server.log").open("ab")
         self._process = subprocess.Popen(  # noqa: S603 - no word of it is a caller's
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1"),
-                *("--backend-store-uri", f"sqlite:///{folder.absolute() / 'mlflow.db'}"),
-                *("--artifacts-destination", str(folder.absolute() / "artifacts")),
-            ],
+            # What `mlflow server` would start after it has imported all of MLflow once more, which takes as long again.
+            [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app", "--host", _HOST, "--port", str(port)],
             cwd=folder,
             env=os.environ
             | {
+                "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder.absolute() / 'mlflow.db'}",
+                "_MLFLOW_SERVER_REGISTRY_STORE": f"sqlite:///{folder.absolute() / 'mlflow.db'}",
+                "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+                "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder.absolute() / "artifacts"),
+                "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a queue for language models' judges
             },

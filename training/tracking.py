@@ -51,7 +51,8 @@ class Tracking:
 
     def check(self) -> None:
         """Raises NoMlflow, MlflowUnavailable where nothing could be published now."""
-        self._ask("GET", "/health")
+        # Not /health, which answers as well where its database does not.
+        self._ask("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default", absent=b"")
 
     def run_link(self, experiment_id: str, run_id: str) -> str | None:
         """Where a browser shows a run."""

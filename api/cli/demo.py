@@ -54,7 +54,7 @@ def _document(ready: Demo) -> dict[str, object]:
         "url": ready.url,
         "console": None,
         "docs": f"{ready.url}/docs",
-        "mlflow": None,
+        "mlflow": ready.mlflow,
         "tokens": ready.credentials.tokens,
         "passwords": ready.credentials.passwords,
     }
@@ -64,7 +64,8 @@ def _introduce(ready: Demo) -> None:
     from api.demo.examples import EXAMPLES
 
     tell(
-        f"\nThe demo answers at {ready.url}, its documentation is at {ready.url}/docs\nIts lake is in {ready.folder}\n"
+        f"\nThe demo answers at {ready.url}, its documentation is at {ready.url}/docs\n"
+        f"Models are trained in the background; MLflow shows them at {ready.mlflow}\nIts lake is in {ready.folder}\n"
     )
     for name, password in ready.credentials.passwords.items():
         tell(f"{name:6} password {password}  token {ready.credentials.tokens[name]}")

@@ -16,16 +16,19 @@ from typing import Final
 
 from api.demo.examples import FIRST_PAGE
 from api.demo.lake import catch_up, fill, is_filled, start_over
+from api.demo.models import train_models
 from api.demo.people import Credentials, invite
 from api.initialise import initialise
 from api.installation import Installation, open_installation
 from api.server import following, make_server, serve
-from infra.errors import Conflict, Unavailable
+from infra.errors import Conflict, Problem, Unavailable
 from infra.settings import Settings
 from pipeline.broker import Broker, MockBroker
 from pipeline.embedded import EmbeddedPipeline
 from pipeline.source import Source
 from pipeline.trickle import Trickle
+from training.server import MlflowServer, free_port, local_url, mlflow_server
+from training.tracking import MlflowUnavailable
 
 HOST: Final = "127.0.0.1"
 _START_LIMIT: Final = 60.0
@@ -49,11 +52,13 @@ class Demo:
 
     Args:
         url: of the API.
+        mlflow: of MLflow's UI.
         folder: where its lake and its state are.
         credentials: how its people get in.
     """
 
     url: str
+    mlflow: str
     folder: Path
     credentials: Credentials
 
@@ -74,7 +79,9 @@ def run(folder: Path, port: int, *, progress: Callable[[int, int], None], announ
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(port))
         broker = stack.enter_context(closing(MockBroker()))
-        settings = _settings(folder, listener.getsockname()[1], broker.bootstrap)
+        mlflow_port = free_port()
+        settings = _settings(folder, listener.getsockname()[1], broker.bootstrap, local_url(mlflow_port))
+        mlflow = stack.enter_context(mlflow_server(settings.state_dir / "mlflow", mlflow_port))  # takes its time
         broker.make(settings.kafka_topic)
         initialise(settings)
         installation = open_installation(settings)
@@ -88,22 +95,30 @@ def run(folder: Path, port: int, *, progress: Callable[[int, int], None], announ
         if not filled:
             fill(installation.lake, pipeline, source, now=now, progress=progress)
         catch_up(pipeline, source, now=datetime.now(UTC))
-        demo = Demo(f"http://{HOST}:{settings.port}", folder, invite(installation, now=now))
+        demo = Demo(f"http://{HOST}:{settings.port}", mlflow.url, folder, invite(installation, now=now))
         stack.enter_context(following(installation))
         stack.enter_context(pipeline)
         stack.enter_context(Trickle(source, pipeline.publisher))
-        _serve(installation, listener, demo, announce)
+        _serve(installation, listener, demo, mlflow, announce)
 
 
-def _serve(installation: Installation, listener: socket.socket, demo: Demo, announce: Callable[[Demo], None]) -> None:
+def _serve(
+    installation: Installation,
+    listener: socket.socket,
+    demo: Demo,
+    mlflow: MlflowServer,
+    announce: Callable[[Demo], None],
+) -> None:
     server = make_server(installation)
-    failures: list[DemoNotAnswering] = []
+    failures: list[Problem] = []
 
     def greet() -> None:
         try:
             _await_first_page(demo, listener.getsockname()[1])
+            mlflow.wait(_START_LIMIT)
             announce(demo)
-        except DemoNotAnswering as failure:
+            train_models(installation)
+        except (DemoNotAnswering, MlflowUnavailable) as failure:
             failures.append(failure)
             server.should_exit = True
 
@@ -158,7 +173,7 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _settings(folder: Path, port: int, kafka: str) -> Settings:
+def _settings(folder: Path, port: int, kafka: str, mlflow_url: str) -> Settings:
     """The demo's own settings: those of a real installation in the environment must not reach its state."""
     again = (folder / "state" / "secret").exists()
     state, lake = folder / "state", folder / "lake"
@@ -174,6 +189,7 @@ def _settings(folder: Path, port: int, kafka: str) -> Settings:
         catalog_uri=None,
         host=HOST,
         port=port,
+        mlflow_url=mlflow_url,
         kafka=kafka,
         kafka_options={},
         # The broker is new at each start, and a new topic may not bear the name of one whose offsets the lake knows.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,16 +21,10 @@ from pipeline.tables import TransactionTables
 from policies.people import create_user
 from policies.tokens import issue
 from tests.api.conftest import Server
-from training.server import mlflow_server
+from training.server import free_port, mlflow_server
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MASKS = {"user_id": "sha-256-global", "email": "mask-alphanum", "user_name": "mask-alphanum"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
