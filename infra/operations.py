@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from infra.db import Database
 from infra.errors import Conflict, Internal, NotFound, Problem, Unavailable
@@ -147,6 +148,13 @@ class Operations:
             work: called once with a `Run`; what it returns becomes the result. A `Problem` that it raises becomes the
                 operation's problem as it is, any other exception a general one.
         """
+        with self._db.writing() as session:
+            status = self.queue(session, kind, owner, request)
+        self.run(status, work)
+        return status
+
+    def queue(self, session: Session, kind: str, owner: str, request: dict[str, Any]) -> OperationStatus:
+        """Writes an operation down in a unit of work of the caller's, who then lets it `run`, or `hold`s it."""
         now = datetime.now(UTC)
         row = Operation(
             id=secrets.token_urlsafe(18),
@@ -159,11 +167,42 @@ class Operations:
             started_at=now,
             alive_at=now,
         )
-        with self._db.writing() as session:
-            session.add(row)
-        status = OperationStatus.of(row)
-        self._mine.add(row.id)
+        session.add(row)
+        return OperationStatus.of(row)
+
+    def hold(self, operation_id: str) -> None:
+        """Keeps a queued operation waiting, for an approval for example, as long as this process lives."""
+        self._mine.add(operation_id)
+
+    def run(self, status: OperationStatus, work: Work) -> None:
+        """Lets a queued operation run."""
+        self._mine.add(status.id)
         self._pool.submit(self._run, status, work)
+
+    def amend(self, operation_id: str, **members: Any) -> OperationStatus:
+        """Adds to what was asked, for example who approved it."""
+        with self._db.writing() as session:
+            row = session.get_one(Operation, operation_id)
+            row.request = {**row.request, **members}
+            return OperationStatus.of(row)
+
+    def restart(self, operation_id: str, work: Work) -> OperationStatus:
+        """Runs work again that failed half-way, or whose process is gone, which the caller knows.
+
+        Raises:
+            OperationNotFound: there is none.
+            OperationState: it succeeded, or it was cancelled.
+        """
+        query = update(Operation).where(
+            Operation.id == operation_id, Operation.state.in_(("queued", "running", "paused", "failed"))
+        )
+        fresh = {"state": "queued", "ended_at": None, "problem": None, "alive_at": datetime.now(UTC)}
+        with self._db.writing() as session:
+            changed = session.scalar(query.values(**fresh).returning(Operation.id))
+        status = self.get(operation_id)
+        if changed is None:
+            raise OperationState(f"The operation is {status.state}.", hint="Ask for the work again.")
+        self.run(status, work)
         return status
 
     def get(self, operation_id: str, owner: str | None = None) -> OperationStatus:

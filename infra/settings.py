@@ -151,6 +151,15 @@ class Settings(BaseSettings):
     kafka_topic: Annotated[
         str, Field(pattern="^[a-zA-Z0-9._-]{1,249}$", description="The topic that the pipeline begins with.")
     ] = "transactions.raw"
+    replay_approval: Annotated[
+        bool, Field(description="Whether a second person has to approve each replay before anything is sent.")
+    ] = False
+    replay_limit: Annotated[
+        int, Field(ge=1, description="How many times one transaction may be re-pushed: a guard against loops.")
+    ] = 5
+    replay_patience: Annotated[
+        float, Field(gt=0, description="Seconds without progress after which a replay's proof stops waiting.")
+    ] = 120.0
 
     # Training
     mlflow_url: Annotated[

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, LessThanOrEqual
+from pyiceberg.expressions import AlwaysFalse, AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, LessThanOrEqual
 
 _PARTITION_BITS = 48  # offsets below 2^48: a partition that gets a million messages a second fills them in nine years
 
@@ -59,6 +59,41 @@ class Arrivals:
             here = pc.and_(pc.equal(rows["kafka_topic"], topic), pc.is_in(codes, wanted))
             found = pc.or_(found, pc.fill_null(here, False))
         return found
+
+
+class PlaceIndex:
+    """Numbers rows by the message that they came in, and finds the numbers of other rows of the same messages.
+
+    Args:
+        topics, partitions, offsets: of the row with number 0, 1, …; null or negative where it has no message.
+    """
+
+    def __init__(self, topics: pa.ChunkedArray, partitions: pa.ChunkedArray, offsets: pa.ChunkedArray) -> None:
+        rows = pa.table({"kafka_topic": topics, "kafka_partition": partitions, "kafka_offset": offsets})
+        rows = rows.append_column("number", pa.array(range(len(rows)), pa.int64()))
+        rows = rows.filter(pc.fill_null(pc.greater_equal(rows["kafka_offset"], 0), False))
+        ends = pc.min_max(rows["kafka_offset"])
+        self._bounds = (ends["min"].as_py(), ends["max"].as_py())
+        self._by_topic = {}
+        for topic in rows["kafka_topic"].unique().to_pylist():
+            here = rows.filter(pc.equal(rows["kafka_topic"], topic))
+            self._by_topic[topic] = (place_codes(here).combine_chunks(), here["number"].combine_chunks())
+
+    @property
+    def bounds(self) -> BooleanExpression:
+        """What every file that holds one of them meets."""
+        low, high = self._bounds
+        return AlwaysFalse() if low is None else between("kafka_offset", low, high)
+
+    def find(self, rows: pa.Table) -> pa.Array:
+        """For each row the number of the row with the same message, null where there is none."""
+        numbers = pa.nulls(len(rows), pa.int64())
+        codes = place_codes(rows).combine_chunks()
+        for topic, (known, known_numbers) in self._by_topic.items():
+            here = pc.equal(rows["kafka_topic"].combine_chunks(), topic)
+            place = pc.if_else(here, pc.index_in(codes, value_set=known), None)
+            numbers = pc.coalesce(numbers, known_numbers.take(place))
+        return numbers
 
 
 def between(column: str, low: object, high: object) -> BooleanExpression:

@@ -92,9 +92,28 @@ def write(rows: pa.Table) -> list[bytes]:
     Args:
         rows: with at least the columns of `SCHEMA`.
     """
-    members = [_member(column.name, rows[column.name].combine_chunks()) for column in SCHEMA]
-    payloads = pc.binary_join_element_wise("{", *_with_commas(members), "}", "")
-    return payloads.cast(pa.binary()).to_pylist()  # type: ignore[no-any-return]
+    return _joined(_members(rows))
+
+
+def write_with_times(rows: pa.Table, times: pa.Array) -> tuple[list[bytes], list[bytes]]:
+    """Each row as a message, once with another time, and once as it is.
+
+    Args:
+        rows: with at least the columns of `SCHEMA`.
+        times: the other times.
+    """
+    members = _members(rows)
+    place = SCHEMA.get_field_index("event_time")
+    return _joined([*members[:place], _member("event_time", times), *members[place + 1 :]]), _joined(members)
+
+
+def _members(rows: pa.Table) -> list[pa.Array]:
+    return [_member(column.name, rows[column.name].combine_chunks()) for column in SCHEMA]
+
+
+def _joined(members: list[pa.Array]) -> list[bytes]:
+    parts = [part for member in members for part in (member, ",")][:-1]
+    return pc.binary_join_element_wise("{", *parts, "}", "").cast(pa.binary()).to_pylist()  # type: ignore[no-any-return]
 
 
 @cache
@@ -114,10 +133,6 @@ def _violation(text: bytes) -> str:
     return (
         f"The field {field} is not as the contract has it." if field else "The message is not as the contract has it."
     )
-
-
-def _with_commas(members: list[pa.Array]) -> list[pa.Array | str]:
-    return [part for member in members for part in (member, ",")][:-1]
 
 
 def _member(name: str, column: pa.Array) -> pa.Array:

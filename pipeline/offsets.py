@@ -93,9 +93,14 @@ def last_batches(metadata: TableMetadata, topic: str) -> Iterator[Processed]:
                 yield Processed(span, at, frozenset(filter(None, properties.get(TABLES, "").split(","))))
 
 
-def _all_offsets(snapshot: Snapshot) -> dict[str, dict[str, int]]:
-    text = snapshot.summary.additional_properties.get(OFFSETS) if snapshot.summary else None
+def offsets_of(summary: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """The offsets that come next, by topic and partition, as a snapshot's summary tells them."""
+    text = summary.get(OFFSETS)
     return json.loads(text) if text else {}
+
+
+def _all_offsets(snapshot: Snapshot) -> dict[str, dict[str, int]]:
+    return offsets_of(snapshot.summary.additional_properties) if snapshot.summary else {}
 
 
 def _lineage(metadata: TableMetadata) -> Iterator[Snapshot]:

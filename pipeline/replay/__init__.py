@@ -1,0 +1,1 @@
+"""Sending rows of the lake through the pipeline once more, and proving what became of them."""

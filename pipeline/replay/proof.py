@@ -1,0 +1,216 @@
+"""The proof of a replay: `verified`, `mismatched` or `unknown`, and never the first without having looked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+import pyarrow.compute as pc
+
+from catalog.lake import Lake
+from catalog.resources import Resource
+from infra.errors import Problem
+from pipeline.broker import Broker
+from pipeline.offsets import committed, last_batches
+from pipeline.replay.delivered import Delivered, read_back
+from pipeline.replay.outcome import Outcome, States, examine
+from pipeline.replay.work_list import WorkList
+from pipeline.tables import RAW, SCHEMAS
+from pipeline.transactions import KEY
+
+Report = dict[str, Any]
+
+_LISTED: Final = 1000
+_SHOWN: Final = 100
+_LOOK_EVERY: Final = 0.25  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Waited:
+    """How the wait for the processor ended.
+
+    Args:
+        reached: by partition, the offset up to which the lake is.
+        done: whether that is past the last message.
+        judged_at: the time that the processor judged the last batch by.
+        processed_at: when the last commit was seen; None where it was not.
+    """
+
+    reached: dict[int, int]
+    done: bool
+    judged_at: datetime
+    processed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """All that the report is made of."""
+
+    delivered: Delivered
+    outcome: Outcome
+    waited: _Waited
+    pending: list[int]
+    sent_at: datetime
+    kept: bool
+
+
+def prove(
+    broker: Broker, lake: Lake, replay_id: str, work: WorkList, *, patience: float, waiting: Callable[[], None]
+) -> Report:
+    """Looks at the topic and at the lake after a replay was sent.
+
+    Args:
+        broker, lake: where to look.
+        replay_id, work: what was sent.
+        patience: seconds without any progress of the processor after which it is no longer waited for.
+        waiting: called while it is, and may raise.
+
+    Returns:
+        The report: a JSON document.
+    """
+    sent_at = datetime.now(UTC)
+    delivered = read_back(broker, replay_id, work)
+    waited = _wait(lake, work.plan.topic, delivered.ends, patience, waiting)
+    before = {resource: work.plan.snapshots[resource.name] for resource in SCHEMAS}
+    tables = {resource: lake.iceberg.load_table(resource.name) for resource in SCHEMAS}
+    now = {resource: table.metadata.current_snapshot_id for resource, table in tables.items()}
+    outcome = examine(States(tables, before, now), work, delivered, waited.judged_at)
+    pending = [] if waited.done else _pending(delivered, outcome, waited.reached)
+    for place in pending:
+        outcome.wrong.pop(place, None)
+    seen = _Seen(delivered, outcome, waited, pending, sent_at, _kept(lake, before))
+    return _report(replay_id, work, seen)
+
+
+def _wait(lake: Lake, topic: str, ends: dict[int, int], patience: float, waiting: Callable[[], None]) -> _Waited:
+    reached: dict[int, int] = {}
+    moved = time.monotonic()
+    while True:
+        metadata = lake.iceberg.load_table(RAW.name).metadata
+        latest = committed(metadata, topic)
+        if latest != reached:
+            reached, moved = latest, time.monotonic()
+        done = all(reached.get(partition, 0) >= end for partition, end in ends.items())
+        if done and all(_finished(lake, resource, topic) for resource in SCHEMAS):
+            last = next(last_batches(metadata, topic), None)
+            now = datetime.now(UTC)
+            return _Waited(reached, True, last.at if last else now, now)
+        if time.monotonic() - moved > patience:
+            return _Waited(reached, False, datetime.now(UTC), None)
+        waiting()
+        time.sleep(_LOOK_EVERY)
+
+
+def _finished(lake: Lake, resource: Resource, topic: str) -> bool:
+    """Whether a table has its part of the last batch of `raw`."""
+    last = next(last_batches(lake.iceberg.load_table(RAW.name).metadata, topic), None)
+    if last is None or resource.name not in last.tables:
+        return True
+    batches = last_batches(lake.iceberg.load_table(resource.name).metadata, topic)
+    return any(batch.span == last.span for batch in batches)
+
+
+def _pending(delivered: Delivered, outcome: Outcome, reached: dict[int, int]) -> list[int]:
+    """Rows that the processor had not come to when it was no longer waited for."""
+    there = np.flatnonzero(delivered.offsets >= 0).tolist()
+    return [
+        place
+        for place in there
+        if delivered.offsets[place] >= reached.get(int(delivered.partitions[place]), 0)
+        and outcome.after[place] == "nowhere"
+    ]
+
+
+def _kept(lake: Lake, before: dict[Resource, int | None]) -> bool:
+    """Whether the versions before the replay can still be asked for."""
+    for resource, version in before.items():
+        with suppress(Problem):
+            if version is not None:
+                lake.relation(resource, snapshot=version)
+            continue
+        return False
+    return True
+
+
+def _report(replay_id: str, work: WorkList, seen: _Seen) -> Report:
+    delivered, outcome, waited = seen.delivered, seen.outcome, seen.waited
+    problems = {place: list(what) for place, what in outcome.wrong.items()}
+    for place in delivered.missing:
+        problems.setdefault(place, []).append("topic: missing")
+    for place in delivered.doubled:
+        problems.setdefault(place, []).append("topic: more than once")
+    for place, fields in delivered.altered.items():
+        problems.setdefault(place, []).append(f"topic: {', '.join(fields)} differs")
+    wrong = bool(problems or delivered.unexpected or outcome.disturbed or not outcome.reachable or not seen.kept)
+    verdict = "mismatched" if wrong else "verified" if waited.done else "unknown"
+    plan = work.plan
+    return {
+        "replay": replay_id,
+        "outcome": verdict,
+        "table": plan.table,
+        "rows": plan.total,
+        "timestamps": plan.rule,
+        "delivered": {
+            "topic": plan.topic,
+            "expected": plan.total,
+            "found": int((delivered.offsets >= 0).sum()),
+            "missing": len(delivered.missing),
+            "doubled": len(delivered.doubled),
+            "altered": len(delivered.altered),
+            "unexpected": delivered.unexpected[:_SHOWN],
+        },
+        "moves": outcome.moves,
+        "pending": _named(work, seen.pending[:_LISTED]),
+        "mismatch_count": len(problems),
+        "mismatches": [
+            {**named, "what": problems[place]}
+            for place, named in zip(sorted(problems), _named(work, sorted(problems)[:_LISTED]), strict=False)
+        ],
+        "totals": outcome.totals,
+        "disturbed": outcome.disturbed,
+        "time_travel": {
+            "reachable": outcome.reachable and seen.kept,
+            "tag": tag_of(replay_id),
+            "snapshots": {name: version and str(version) for name, version in plan.snapshots.items()},
+        },
+        "freshness": {
+            "sent_at": seen.sent_at.isoformat(),
+            "processed_at": waited.processed_at and waited.processed_at.isoformat(),
+            "seconds": waited.processed_at and round((waited.processed_at - seen.sent_at).total_seconds(), 3),
+        },
+        "sample": _sample(work, delivered, outcome),
+    }
+
+
+def tag_of(replay_id: str) -> str:
+    """The name of the versions before a replay."""
+    return f"before-replay-{replay_id}"
+
+
+def _named(work: WorkList, places: list[int]) -> list[dict[str, Any]]:
+    rows = work.rows.select([KEY]).take(places) if places else None
+    keys = rows[KEY].to_pylist() if rows is not None else []
+    return [{"key": key, "sequence": place} for key, place in zip(keys, places, strict=True)]
+
+
+def _sample(work: WorkList, delivered: Delivered, outcome: Outcome) -> list[dict[str, Any]]:
+    """The first rows, each with where it was, where it is, and its times."""
+    places = np.arange(min(_SHOWN, work.plan.total), dtype=np.int64)
+    old, new = work.rows["event_time"].slice(0, _SHOWN), work.changed(places)["event_time"]
+    times = zip(*(pc.strftime(column, "%Y-%m-%dT%H:%M:%SZ").to_pylist() for column in (old, new)), strict=True)
+    return [
+        {
+            **named,
+            "before": outcome.before[place],
+            "after": outcome.after[place],
+            "time_before": before,
+            "time_after": after,
+            "message": f"{work.plan.topic}/{delivered.partitions[place]}/{delivered.offsets[place]}",
+        }
+        for place, (named, (before, after)) in enumerate(zip(_named(work, places.tolist()), times, strict=True))
+    ]

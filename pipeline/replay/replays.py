@@ -1,0 +1,256 @@
+"""Replays as long work: planned, approved, sent, proven; paused, resumed and cancelled; gone on with after a crash."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sqlalchemy.orm import Session
+
+from catalog.lake import Lake
+from catalog.relations import Relation
+from infra.errors import Conflict, Forbidden, Problem
+from infra.operations import Interrupted, OperationNotFound, Operations, OperationState, OperationStatus, Run, Work
+from infra.settings import Settings
+from pipeline.broker import Broker
+from pipeline.replay.dry_run import would_do
+from pipeline.replay.preflight import refuse_unfit
+from pipeline.replay.proof import Report, prove, tag_of
+from pipeline.replay.selection import ReplayRestricted, Request, question
+from pipeline.replay.send import Sender
+from pipeline.replay.work_list import Plan, WorkList, spool, store
+from pipeline.tables import SCHEMAS
+from pipeline.transactions import RAW_SCHEMA
+from sql.access import Access
+from sql.door import Door
+
+KIND: Final = "replay"
+_ACTIVE: Final = ("queued", "running", "paused")
+
+
+class ReplayRunning(Conflict):
+    code, title = "replay-running", "The table is being re-pushed already"
+
+
+class OwnApproval(Forbidden):
+    code, title = "own-approval", "A second person has to approve"
+
+
+class Records(Protocol):
+    """Where the audit learns what became of a replay."""
+
+    def ended(self, access: Access, status: int) -> None:
+        """The selection was read, or refused with this HTTP status."""
+
+    def proven(self, status: OperationStatus, report: Report) -> None:
+        """A replay ended with this report."""
+
+
+class Replays:
+    """Starts and leads replays.
+
+    Args:
+        settings, lake, door, operations: of the installation.
+        records: of the audit.
+    """
+
+    def __init__(self, settings: Settings, lake: Lake, door: Door, operations: Operations, *, records: Records) -> None:
+        self._settings, self._lake, self._door, self._operations = settings, lake, door, operations
+        self._records = records
+        self._waiting: dict[str, Work] = {}
+
+    def ask(self, session: Session, access: Access, request: Request) -> OperationStatus:
+        """Writes a replay down, in the caller's unit of work; `begin` it after that.
+
+        Raises:
+            KafkaNotConfigured: there is nothing to send to.
+            ReplayRunning: another replay of the table has not ended.
+            NotReplayable, BadSelection, ReplayRestricted: these rows can't be re-pushed, or not by this caller.
+            Problem: whatever else keeps the question for the rows from being answered.
+        """
+        self._door.decide(access, "replay", request.table)
+        Broker.of(self._settings)
+        pinned = self._lake.relation(request.table)
+        question(self._lake, request, pinned)
+        decision = self._door.decide(access, "replay", request.table, pinned)
+        if decision.masked or not set(RAW_SCHEMA.names) <= set(decision.columns):
+            raise ReplayRestricted(
+                "A masked or missing value would be sent in place of the true one.",
+                hint="Ask for the action 'replay' without masks, on all columns.",
+            )
+        if not request.dry_run:
+            self._one_at_a_time(request)
+        document = {
+            "table": request.table.name,
+            **request.selection.document(),
+            "timestamps": request.rule.document(),
+            "rate": request.rate,
+            "dry_run": request.dry_run,
+            "needs_approval": self._settings.replay_approval and not request.dry_run,
+            "approved_by": None,
+        }
+        return self._operations.queue(session, KIND, access.principal.subject, document)
+
+    def begin(self, status: OperationStatus, access: Access, request: Request) -> None:
+        """Lets a replay run, or keeps it until somebody approves.
+
+        Args:
+            status: from `ask`.
+            access: as whom it reads the rows; it outlives the request.
+            request: what was asked.
+        """
+
+        def work(run: Run) -> dict[str, Any]:
+            return self._begun(run, status, access, request)
+
+        if status.request["needs_approval"]:
+            self._waiting[status.id] = work
+            self._operations.hold(status.id)
+        else:
+            self._operations.run(status, work)
+
+    def approve(self, access: Access, replay_id: str) -> OperationStatus:
+        """Lets a replay run that waits for a second person, who needs `replay` on the table too.
+
+        Raises:
+            OwnApproval: who asked for it can't approve it.
+            OperationState: it waits for no approval.
+        """
+        status = self.get(replay_id)
+        if status.owner == access.principal.subject:
+            raise OwnApproval(
+                "You asked for this replay yourself.", hint="Ask somebody else who may re-push the table."
+            )
+        work = self._waiting.pop(replay_id, None)
+        if work is None or status.state != "queued":
+            raise OperationState("The replay waits for no approval.", hint="GET it to see how it stands.")
+        status = self._operations.amend(replay_id, approved_by=access.principal.subject)
+        self._operations.run(status, work)
+        return status
+
+    def get(self, replay_id: str) -> OperationStatus:
+        """Raises OperationNotFound where there is no such replay."""
+        status = self._operations.get(replay_id)
+        if status.kind != KIND:
+            raise OperationNotFound("There is no such replay.", hint="GET /v1/replays lists those that you may see.")
+        return status
+
+    def resume(self, replay_id: str) -> OperationStatus:
+        """Goes on with a paused replay, or with one that failed or was cut off after it was planned.
+
+        Raises:
+            OperationState: there is nothing to go on with.
+        """
+        status = self.get(replay_id)
+        if status.state == "failed" and (self._folder(replay_id) / "plan.json").exists():
+            return self._again(status)
+        return self._operations.resume(replay_id)
+
+    def recover(self) -> list[str]:
+        """Goes on with replays whose process died, and cleans up after those that ended; returns the former's ids."""
+        died: list[OperationStatus] = []
+        for folder in sorted(self._settings.state_dir.glob("replays/*")):
+            with suppress(OperationNotFound, BlockingIOError), _locked(folder):
+                status = self.get(folder.name)
+                cut_off = status.state in _ACTIVE or (status.problem or {}).get("code") == Interrupted.code
+                if cut_off and (folder / "plan.json").exists():
+                    died.append(status)
+                elif status.ended and status.state != "failed":
+                    WorkList.open(folder).delete()
+        return [self._again(status).id for status in died]
+
+    def _one_at_a_time(self, request: Request) -> None:
+        for other in self._operations.list(KIND):
+            same = other.request["table"] == request.table.name and not other.request["dry_run"]
+            if same and other.state in _ACTIVE:
+                raise ReplayRunning(
+                    "Two replays of one table could send the same rows.", hint="Wait until it has ended, or cancel it."
+                )
+
+    def _folder(self, replay_id: str) -> Path:
+        return self._settings.state_dir / "replays" / replay_id
+
+    def _again(self, status: OperationStatus) -> OperationStatus:
+        return self._operations.restart(
+            status.id, lambda run: self._finish(run, WorkList.open(self._folder(status.id)))
+        )
+
+    def _begun(self, run: Run, status: OperationStatus, access: Access, request: Request) -> dict[str, Any]:
+        outcome = 500
+        try:
+            work = self._plan(access, request, self._folder(status.id))
+            outcome = 200
+        except Problem as problem:
+            outcome = problem.status
+            raise
+        finally:
+            self._records.ended(access, outcome)
+        facts = Broker.of(self._settings).facts(work.plan.topic)
+        try:
+            if request.dry_run:
+                return would_do(work, facts, self._settings.replay_limit)
+            refuse_unfit(work, facts, self._settings.replay_limit)
+        except Problem:
+            work.delete()
+            raise
+        return self._finish(run, work)
+
+    def _plan(self, access: Access, request: Request, folder: Path) -> WorkList:
+        topic = self._settings.kafka_topic
+        starts = {partition: end for partition, (_, end) in Broker.of(self._settings).ends(topic).items()}
+        pinned: dict[str, Relation] = {resource.name: self._lake.relation(resource) for resource in SCHEMAS}
+        rows = question(self._lake, request, pinned[request.table.name])
+        result = self._door.rows(access, request.table, rows, action="replay")
+        try:
+            total, earliest, latest = spool(folder, result.batches)
+        finally:
+            result.close()
+        access.trail.returned(total)
+        versions = {name: relation.snapshot.id if relation.snapshot else None for name, relation in pinned.items()}
+        plan = Plan(
+            table=request.table.name,
+            snapshots=versions,
+            topic=topic,
+            rule=request.rule.document(),
+            rate=request.rate,
+            starts=starts,
+            began_at=datetime.now(UTC),
+            earliest=earliest,
+            latest=latest,
+            total=total,
+        )
+        return store(folder, plan)
+
+    def _finish(self, run: Run, work: WorkList) -> dict[str, Any]:
+        """Sends what was not sent yet, and proves all of it."""
+        plan, replay_id = work.plan, run.operation_id
+        broker = Broker.of(self._settings)
+        with _locked(work.folder):
+            for resource in SCHEMAS:
+                version = plan.snapshots[resource.name]
+                if version is not None:
+                    self._lake.tag(resource, tag_of(replay_id), version)  # so that it is kept
+            Sender(broker, replay_id, work).run(plan.rate, lambda sent: run.progress(sent, plan.total))
+            report = prove(
+                broker,
+                self._lake,
+                replay_id,
+                work,
+                patience=self._settings.replay_patience,
+                waiting=lambda: run.progress(plan.total, plan.total),
+            )
+            self._records.proven(self.get(replay_id), report)
+        work.delete()
+        return report
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a replay's folder for this process; raises BlockingIOError where another one works on it."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield

@@ -1,0 +1,149 @@
+"""Sending a work list: in large transactions, each of which commits its progress along with its messages."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Final
+
+import pyarrow as pa
+from confluent_kafka import KafkaException, Producer, TopicPartition
+
+from pipeline import contract
+from pipeline.arrivals import Arrival
+from pipeline.broker import TIMEOUT, Broker, KafkaUnavailable
+from pipeline.headers import COUNT, DIGEST, REPLACES, REPLAY, SEQUENCE, SNAPSHOT, TIME
+from pipeline.replay.work_list import WorkList
+from pipeline.transactions import KEY
+
+TRANSACTION: Final = 10_000  # messages; a transaction has a price, whatever its size
+_ATTEMPTS: Final = 6  # without any progress
+_SECONDS_A_TRANSACTION: Final = 1.0  # at a limited rate: so often may it be paused
+_CONFIG: Final = {
+    "transaction.timeout.ms": 60_000,
+    "linger.ms": 50,
+    "batch.num.messages": 50_000,
+    "queue.buffering.max.messages": 1_000_000,
+    "queue.buffering.max.kbytes": 131_072,
+    "compression.type": "lz4",
+}
+
+Message = tuple[bytes | None, bytes, int, list[tuple[str, str | bytes | None]]]
+
+
+class Sender:
+    """Sends the rows of one replay. Whoever sends under the same id later makes this one's transactions void.
+
+    Progress is a consumer group's offset, which Kafka commits in the transaction itself: a replay that died goes on
+    exactly after the last message that others can see.
+
+    Args:
+        broker: where to.
+        replay_id: names the replay.
+        work: the rows.
+    """
+
+    def __init__(self, broker: Broker, replay_id: str, work: WorkList) -> None:
+        self._broker, self._id, self._work = broker, replay_id, work
+        self._group = f"sluice-replay-{replay_id}"
+        self._marker = TopicPartition(work.plan.topic, 0)
+        self._producer: Producer | None = None
+
+    def run(self, rate: float | None, progress: Callable[[int], None]) -> None:
+        """Sends what was not sent yet.
+
+        Args:
+            rate: the most messages a second.
+            progress: told how many are sent, after each transaction; it may wait, and it may raise to end the sending.
+
+        Raises:
+            KafkaUnavailable: Kafka took nothing, several times in a row.
+        """
+        size = TRANSACTION if rate is None else max(1, min(TRANSACTION, int(rate * _SECONDS_A_TRANSACTION)))
+        sent, failures = -1, 0
+        while sent < self._work.plan.total:
+            try:
+                if self._producer is None:
+                    self._begin()
+                    sent = max(self.sent(), sent)  # librdkafka's mock keeps no offsets of transactions
+                    progress(sent)
+                    continue
+                start = time.monotonic()
+                following = min(sent + size, self._work.plan.total)
+                self._transaction(sent, following)
+                sent, failures = following, 0
+                if rate is not None:
+                    time.sleep(max(0.0, size / rate - (time.monotonic() - start)))
+                progress(sent)
+            except KafkaException as error:  # in doubt: a new producer ends the transaction, and asks what there is
+                self._producer = None
+                failures += 1
+                if failures == _ATTEMPTS:
+                    raise KafkaUnavailable(
+                        "Kafka does not take the messages.", hint="Nothing is lost: resume the replay when it does."
+                    ) from error
+                time.sleep(min(2.0**failures / 4, TIMEOUT))
+
+    def sent(self) -> int:
+        """How many messages are committed."""
+        with closing(self._broker.consumer(**{"group.id": self._group})) as consumer:
+            [found] = consumer.committed([self._marker], timeout=TIMEOUT)
+            return max(found.offset, 0)
+
+    def _begin(self) -> None:
+        producer = self._broker.producer(**_CONFIG, **{"transactional.id": self._group})
+        producer.init_transactions(TIMEOUT)
+        self._producer = producer
+
+    def _transaction(self, first: int, end: int) -> None:
+        producer = self._producer
+        assert producer is not None  # noqa: S101 - `run` begins
+        topic = self._work.plan.topic
+        producer.begin_transaction()
+        for key, payload, stamp, headers in messages(self._id, self._work, first, end - first):
+            while True:
+                try:
+                    producer.produce(topic, payload, key, timestamp=stamp, headers=headers)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        with closing(self._broker.consumer(**{"group.id": self._group})) as consumer:
+            marker = TopicPartition(topic, self._marker.partition, end)
+            producer.send_offsets_to_transaction([marker], consumer.consumer_group_metadata(), TIMEOUT)
+        producer.commit_transaction(TIMEOUT)
+
+
+def messages(replay_id: str, work: WorkList, first: int, count: int) -> Iterator[Message]:
+    """Rows as the messages that are to be sent: key, payload, time in milliseconds, headers."""
+    rows, times = work.chunk(first, count)
+    payloads, originals = contract.write_with_times(rows, times)
+    source = b"%d" % (work.plan.snapshots[work.plan.table] or 0)
+    replay = (REPLAY, replay_id.encode())
+    snapshot = (SNAPSHOT, source)
+    place = zip(
+        rows[KEY].to_pylist(),
+        payloads,
+        originals,
+        times.cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64()).to_pylist(),
+        rows["event_time"].combine_chunks().cast(pa.timestamp("us")).cast(pa.string()).to_pylist(),
+        rows["kafka_topic"].to_pylist(),
+        rows["kafka_partition"].to_pylist(),
+        rows["kafka_offset"].to_pylist(),
+        rows["replay_count"].to_pylist(),
+        strict=True,
+    )
+    for sequence, (key, payload, original, stamp, before, topic, partition, offset, repeated) in enumerate(
+        place, first
+    ):
+        headers: list[tuple[str, str | bytes | None]] = [
+            replay,
+            (SEQUENCE, b"%d" % sequence),
+            (COUNT, b"%d" % ((repeated or 0) + 1)),
+            (REPLACES, str(Arrival(topic, partition, offset)).encode()),
+            (TIME, f"{before.replace(' ', 'T')}Z".encode() if before else b""),
+            snapshot,
+            (DIGEST, hashlib.sha256(original).hexdigest().encode()),
+        ]
+        yield (None if key is None else key.encode()), payload, stamp, headers

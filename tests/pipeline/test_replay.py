@@ -1,0 +1,119 @@
+"""Re-pushing: what is selected is sent once, takes the place of what it repeats, and ends with a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipeline.broker import MockBroker
+from pipeline.replay.selection import Selection
+from pipeline.replay.timestamps import Now, Rule, Shift, Spread
+from pipeline.tables import CURATED, QUARANTINE, RAW
+from pipeline.transactions import KEY, SCHEMA
+from tests.pipeline.conftest import TOPIC, counts, stored
+from tests.pipeline.repush import Shop, shop
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with closing(MockBroker()) as mock:
+        mock.make(TOPIC)
+        with shop(tmp_path_factory.mktemp("shop"), mock.bootstrap, TOPIC) as opened:
+            opened.fill(300)
+            yield opened
+
+
+def refused(filled: Shop, reason: str) -> list[str]:
+    return [row[KEY] for row in stored(filled.installation.lake, QUARANTINE) if row["reason"] == reason]
+
+
+def test_a_corrupted_transaction_is_repaired_and_its_old_version_stays(filled: Shop) -> None:
+    lake = filled.installation.lake
+    [key, *_] = refused(filled, "time-too-old") or refused(filled, "time-in-future")
+    before = counts(lake)
+    old = [row for row in stored(lake, RAW) if row[KEY] == key]
+    with filled.processing():
+        status = filled.replay(Selection(keys=(key,)))
+    assert status.result is not None, status.problem
+    report = status.result
+    assert report["outcome"] == "verified", report
+    assert counts(lake) == (before[0], before[1] + 1, before[2] - 1)
+    [new] = [row for row in stored(lake, RAW) if row[KEY] == key]
+    assert new["replay_id"] == status.id
+    assert new["replay_count"] == 1
+    assert {name for name in SCHEMA.names if new[name] != old[0][name]} == {"event_time"}
+    assert datetime.now(UTC) - new["event_time"] < timedelta(minutes=5)
+    [(move, one)] = report["moves"].items()
+    assert (move.split(" (")[0], move.split(" -> ")[1], one) == ("quarantine", "curated", 1)
+    then = stored(lake, RAW, tag=report["time_travel"]["tag"])
+    assert [row for row in then if row[KEY] == key] == old
+    assert filled.kept.reports[-1] == report
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Now(),
+        Shift(timedelta(hours=-5)),
+        Spread(datetime.now(UTC) - timedelta(hours=2), datetime.now(UTC) - timedelta(hours=1)),
+    ],
+    ids=["now", "shift", "spread"],
+)
+def test_a_selection_by_filter_is_re_pushed_under_each_rule(filled: Shop, rule: Rule) -> None:
+    lake = filled.installation.lake
+    before = counts(lake)
+    old = {row[KEY]: row for row in stored(lake, RAW)}
+    with filled.processing():
+        status = filled.replay(
+            Selection(filter="country=eq.FR&status=eq.completed&amount=gt.20&event_time=gt.2020-01-01")
+        )
+    assert status.result is not None, status.problem
+    assert status.result["outcome"] == "verified", status.result
+    assert status.result["rows"] > 5
+    assert counts(lake)[0] == before[0]
+    mine = [row for row in stored(lake, RAW) if row["replay_id"] == status.id]
+    assert len(mine) == status.result["rows"] == status.done
+    for row in mine:
+        assert {name for name in SCHEMA.names if row[name] != old[row[KEY]][name]} <= {"event_time"}
+
+
+def test_all_history_is_re_pushed_and_every_row_is_there_once(filled: Shop) -> None:
+    lake = filled.installation.lake
+    before = counts(lake)
+    with filled.processing():
+        status = filled.replay(Selection(everything=True))
+    assert status.result is not None, status.problem
+    assert status.result["outcome"] == "verified", status.result
+    assert status.result["totals"]["raw.transactions"] == {
+        "before": before[0],
+        "replaced": before[0],
+        "kept": 0,
+        "re_pushed": before[0],
+        "arrived_meanwhile": 0,
+        "now": before[0],
+    }
+    raw, curated, quarantine = counts(lake)
+    assert raw == before[0] == curated + quarantine
+    assert {row["replay_id"] for row in stored(lake, RAW)} == {status.id}
+
+
+def test_a_dry_run_says_what_would_happen_and_sends_nothing(filled: Shop) -> None:
+    before = filled.broker.ends(TOPIC)
+    status = filled.replay(Selection(everything=True), dry_run=True)
+    assert status.result is not None
+    assert status.result["rows"] == counts(filled.installation.lake)[0] == sum(status.result["expected"].values())
+    assert len(status.result["sample"]) == 20
+    assert filled.broker.ends(TOPIC) == before
+
+
+def test_without_a_processor_nothing_is_known(filled: Shop) -> None:
+    key = stored(filled.installation.lake, CURATED)[0][KEY]
+    status = filled.replay(Selection(keys=(key,)))
+    assert status.result is not None, status.problem
+    assert status.result["outcome"] == "unknown"
+    assert [row["key"] for row in status.result["pending"]] == [key]
+    with filled.processing():
+        pass
