@@ -25,6 +25,7 @@ from search.find import SearchDoor
 from search.index import Index
 from search.indexer import Indexer, Progress
 from search.tantivy import TantivyIndex
+from sql import hash_keys
 from sql.access import Trail
 from sql.canaries import Canaries
 from sql.door import Door
@@ -127,7 +128,7 @@ def open_installation(settings: Settings) -> Installation:
         stack.callback(audit.close)
         embedded = DuckDb(settings, lake, keys)
         stack.callback(embedded.close)
-        engine = _engine(settings, embedded)
+        engine = _engine(settings, embedded, lake, keys)
         stack.callback(engine.close)
         policies = PolicyStore(db)
         door = Door(lake, policies, engine, keys, ScanLimits.of(settings, db), embedded=embedded)
@@ -163,9 +164,10 @@ def open_installation(settings: Settings) -> Installation:
         )
 
 
-def _engine(settings: Settings, embedded: DuckDb) -> Engine:
+def _engine(settings: Settings, embedded: DuckDb, lake: Lake, keys: Keys) -> Engine:
     if settings.engine == "duckdb":
         return embedded
     from sql.engines.trino import Trino
 
+    hash_keys.publish(lake, keys)
     return Trino(settings)

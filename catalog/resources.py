@@ -20,7 +20,7 @@ KINDS: Final[dict[str, str]] = {
 
 # Names are data in SQL, paths, topics and indexes: the narrow alphabet is safe in each of them.
 TABLE_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}\.[a-z][a-z0-9_]{0,62}")
-RESERVED_NAMESPACES: Final = frozenset({"files", "information_schema", "system"})
+RESERVED_NAMESPACES: Final = frozenset({"files", "information_schema", "sluice", "system"})
 _FILE_NAME_LIMIT = 240
 
 

@@ -130,12 +130,12 @@ class Door:
             cursor = self._cursors.open(question.cursor, user=access.principal.name, question=asked)
         with access.timed("catalog"):
             relation = self._relation(resource, question.version, cursor)
-        decision = self.decide(access, action, resource, relation)
+        engine = self._embedded if resource.kind == "file" else self._engine
+        decision = _shown_by(engine, self.decide(access, action, resource, relation))
         if cursor is not None and cursor.fingerprint != decision.fingerprint:
             raise OutdatedCursor(
                 "What you may see has changed since the last page.", hint="Start again without a cursor."
             )
-        engine = self._embedded if resource.kind == "file" else self._engine
         with access.timed("rewrite"):
             rows = replace(resolve(question, relation, decision), positions=engine.positions)
             if cursor is not None:
@@ -314,18 +314,19 @@ class Door:
         with access.timed("catalog"):
             lists = parsed.lists(self.known(access))
         relations: dict[RelationKey, GovernedRelation] = {}
-        for table, resource in parsed.tables():
+        tables = list(parsed.tables())
+        in_process = lists or any(resource.kind == "file" for _, resource in tables)
+        engine = self._embedded if in_process else self._engine
+        for table, resource in tables:
             self.decide(access, "read", resource)
             with access.timed("catalog"):
                 relation = self._relation(resource, parsed.version_of(table, question.version), None)
-            decision = self.decide(access, "read", resource, relation)
+            decision = _shown_by(engine, self.decide(access, "read", resource, relation))
             pinned = table_of(relation)
             parsed.pin(table, pinned)
             relations[relation_key(pinned)] = GovernedRelation(relation, decision)
         with access.timed("rewrite"):
             tree = parsed.qualified(relations)
-            in_process = lists or any(item.relation.resource.kind == "file" for item in relations.values())
-            engine = self._embedded if in_process else self._engine
             governed = govern(tree, relations, lists, enforced=engine.enforces)
         values = parsed.bind(question.parameters)
         bounds = {key: row_filter_bounds(governed.relation, governed.decision) for key, governed in relations.items()}
@@ -407,6 +408,18 @@ class Door:
     def _etag(self, access: Access, policy_version: int, parts: object) -> str:
         text = repr((access.principal.name, policy_version, parts)).encode(errors="surrogatepass")
         return hmac.digest(self._keys.etags, text, hashlib.sha256).hex()[:32]
+
+
+def _shown_by(engine: Engine, decision: Decision) -> Decision:
+    """The decision, without columns whose mask the engine can't make."""
+    if engine.withheld.isdisjoint(mask for view in decision.views for mask in view.columns.values() if mask):
+        return decision
+    lost = {name for view in decision.views for name, mask in view.columns.items() if mask in engine.withheld}
+    views = tuple(
+        replace(view, columns={name: mask for name, mask in view.columns.items() if name not in lost})
+        for view in decision.views
+    )
+    return replace(decision, views=views)
 
 
 def _after(cursor: Cursor, types: Sequence[str]) -> tuple[Value | None, ...]:

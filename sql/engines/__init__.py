@@ -91,10 +91,12 @@ class Engine(Protocol):
     Attributes:
         positions: whether it knows where each row lies (`$file`, `$pos`).
         enforces: whether it enforces the policies itself, so that a query is sent as it was asked.
+        withheld: masks that it can't make; columns under them are not shown.
     """
 
     positions: bool
     enforces: bool
+    withheld: frozenset[str]
 
     def execute(self, run: Run) -> Answer:
         """Starts a query.

@@ -39,6 +39,7 @@ class DuckDb:
 
     positions = True
     enforces = False
+    withheld: frozenset[str] = frozenset()
 
     def __init__(self, settings: Settings, lake: Lake, keys: Keys) -> None:
         self._lake, self._keys, self._timeout = lake, keys, settings.query_timeout

@@ -22,6 +22,7 @@ from sql.engines import EngineUnavailable, QueryTimeout, Run
 from sql.engines.trino_errors import lost, problem_of
 from sql.engines.trino_literals import literal
 from sql.engines.trino_types import arrow_type, to_arrow
+from sql.hash_keys import WITHHELD, with_keys
 
 _BATCH: Final = 65_536
 _LONGEST_PAUSE: Final = 2.0  # seconds between two tries of a request
@@ -42,6 +43,7 @@ class Trino:
     """
 
     positions = False
+    withheld = WITHHELD
 
     def __init__(self, settings: Settings) -> None:
         address = urlsplit(settings.trino_url)
@@ -170,4 +172,4 @@ def _sql(run: Run) -> str:
     tree = run.governed.tree.copy()
     for node in list(tree.find_all(exp.Placeholder)):
         node.replace(literal(run.parameters[node.name]))
-    return tree.sql(dialect="trino", comments=False, identify=True)
+    return with_keys(tree).sql(dialect="trino", comments=False, identify=True)

@@ -72,7 +72,7 @@ def problem_of(error: Exception, *, timed_out: bool) -> Problem:  # noqa: PLR091
     if name in {"PERMISSION_DENIED", "TABLE_NOT_FOUND", "COLUMN_NOT_FOUND"}:
         return EngineRefused(
             "Trino does not show a table or a column of this query to you.",
-            hint="Columns under a keyed hash, and names that meant two columns, are not shown in Trino: docs/trino.md.",
+            hint="A name that meant two columns is not shown in Trino, or a grant changed just now: docs/trino.md.",
         )
     if lost(error) or (name == "GENERIC_INTERNAL_ERROR" and "opa" in str(error).lower()):
         return EngineUnavailable(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from catalog.lake import Lake
 from catalog.lru import Lru
 from catalog.relations import Relation
-from catalog.resources import CANARY, Resource
+from catalog.resources import CANARY, RESERVED_NAMESPACES, Resource
 from infra.errors import Problem
 from policies.decide import decide
 from policies.decision import Decision
@@ -25,7 +25,7 @@ from sql.opa.shown import NOTHING, Shown, shown_to
 
 _SCHEMA_KEPT: Final = 1.0  # seconds: a renamed column is asked by its new name within that time
 _MOST_KEPT: Final = 4096
-_CANARIES: Final = CANARY.name.partition(".")[0]
+_OWN: Final = RESERVED_NAMESPACES | {CANARY.name.partition(".")[0]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +274,7 @@ class _Known:
         return found
 
     def schema(self, name: str) -> bool:
-        return (self._everything and name != _CANARIES) or name in self._schemas
+        return (self._everything and name not in _OWN) or name in self._schemas
 
     def _decided(self, table: Resource) -> bool:
         if table == CANARY and self._principal.name not in CANARY_POLICY.names:

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from sql import hash_keys
 from sql.opa.question import CATALOG, Question, TableAsked, table_asked
 from sql.opa.shown import Shown
 
 # Tables of Trino itself that drivers read. Trino narrows their rows down by asking about each name in them.
 INFORMATION: Final = frozenset({"columns", "schemata", "tables", "views"})
 SESSION_PROPERTIES: Final = frozenset({"query_max_execution_time", "query_max_run_time", "query_max_planning_time"})
+
+
+_HASH_KEYS: Final = (CATALOG, hash_keys.NAMESPACE, hash_keys.TABLE)
 
 
 class Asker(Protocol):
@@ -115,7 +119,7 @@ def _column(asker: Asker, resource: Mapping[str, Any]) -> bool:
 def _select(asker: Asker, resource: Mapping[str, Any]) -> bool:
     table = table_asked(resource["table"])
     if asker.evaluating:  # it can run no query: see ExecuteQuery and ImpersonateUser
-        return table.resource is not None
+        return table.resource is not None or (table.catalog, table.schema, table.name) == _HASH_KEYS
     if asker.service:
         return (table.catalog, table.schema, table.name) == ("system", "runtime", "queries")
     if table.resource is None:  # `t$files`, hidden statistics, other catalogs

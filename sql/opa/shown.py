@@ -14,10 +14,8 @@ from sqlglot import exp
 
 from catalog.relations import Column, Relation
 from policies.decision import Decision
+from sql.hash_keys import WITHHELD, with_keys
 from sql.rules.governed_relations import shown_column, visible_rows
-
-# Trino's EXPLAIN shows mask expressions to whoever may run the query, and these would need the key in them.
-WITHHELD: Final = frozenset({"sha-256-global", "sha-256-query-local"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +91,4 @@ def _mask(column: Column, decision: Decision) -> str | None:
 
 
 def _sql(expression: exp.Expr) -> str:
-    return expression.sql(dialect="trino", comments=False, identify=True)
+    return with_keys(expression).sql(dialect="trino", comments=False, identify=True)
