@@ -90,14 +90,14 @@ def _facts(column: Column, values: pa.Array) -> pa.Array:
 
 
 def _words(column: Column, values: pa.Array) -> pa.Array:
-    return pc.replace_substring_regex(fold(values.cast(pa.string())), r"([^ ]+)", rf"{code(column.name)}:\1")
+    folded = pc.fill_null(fold(values.cast(pa.string())), "")
+    return pc.replace_substring_regex(folded, r"([^ ]+)", rf"{code(column.name)}:\1")
 
 
 def _joined(columns: list[pa.Array], separator: str, count: int) -> list[str]:
     if not columns:
         return [""] * count
-    joined = pc.binary_join_element_wise(*columns, separator, null_handling="skip")
-    return list(joined.to_pylist())
+    return list(pc.binary_join_element_wise(*columns, separator).to_pylist())
 
 
 def _micros(values: pa.Array) -> list[int | None]:

@@ -9,7 +9,8 @@ are all the same to it; and to be interrupted does no harm.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -122,17 +123,19 @@ class Indexer:
                 rows=sum(wanted[number].row_count for number in done),
                 complete=len(done) == len(wanted),
             )
-            self._index.apply(Change(resource, gone | part.keys(), self._read(relation, part), new))
+            with closing(self._read(relation, part)) as added:
+                self._index.apply(Change(resource, gone | part.keys(), added, new))
             gone, read = frozenset(), read + len(part)
             self._told(Progress(resource, read, len(missing), new.rows))
 
-    def _read(self, relation: Relation, files: Mapping[int, ScanFile]) -> Iterator[tuple[int, Documents]]:
+    def _read(self, relation: Relation, files: Mapping[int, ScanFile]) -> Generator[tuple[int, Documents]]:
         for number, file in files.items():
-            for batch in self._whole.batches(relation, file.ordinal):
-                yield number, documents(relation, batch.column(batch.num_columns - 1).to_pylist(), batch)
+            with closing(self._whole.batches(relation, file.ordinal)) as batches:
+                for batch in batches:
+                    yield number, documents(relation, batch.column(batch.num_columns - 1).to_pylist(), batch)
 
 
-def _parts(files: Mapping[int, ScanFile]) -> Iterator[dict[int, ScanFile]]:
+def _parts(files: Mapping[int, ScanFile]) -> Generator[dict[int, ScanFile]]:
     """A first load in pieces, each of which is kept when it is done; one empty piece where there is nothing."""
     part: dict[int, ScanFile] = {}
     rows = 0

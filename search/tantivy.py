@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,7 +16,7 @@ import tantivy
 from tantivy import Occur, Query
 
 from catalog.resources import Resource
-from search.documents import SEPARATOR
+from search.documents import SEPARATOR, Documents
 from search.expression import (
     Always,
     And,
@@ -106,34 +107,14 @@ class TantivyIndex:
         with self._lock:
             index = self._open()
             writer = self._writing(index)
-        resource = str(change.resource)
         try:
             for number in change.removed:
-                writer.delete_documents_by_term("file", number)
+                _reached(partial(writer.delete_documents_by_term, "file", number))
             for number, documents in change.added:
-                for row, moment, words, facts in zip(
-                    documents.rows, documents.times, documents.words, documents.facts, strict=True
-                ):
-                    document = tantivy.Document()
-                    document.add_text("resource", resource)
-                    document.add_unsigned("file", number)
-                    document.add_unsigned("row", row)
-                    document.add_text("words", words)
-                    document.add_text("facts", facts)
-                    if moment is not None:
-                        document.add_integer("time", moment)
-                    writer.add_document(document)
-            writer.delete_documents_by_term("of", resource)
-            if change.state is not None:
-                document = tantivy.Document()
-                document.add_text("of", resource)
-                document.add_text("state", to_text(change.state))
-                writer.add_document(document)
-            writer.commit()
-        except BaseException as error:
+                _reached(partial(_add, writer, change.resource, number, documents))
+            _reached(partial(_conclude, writer, change))
+        except BaseException:
             self._give_up(writer)
-            if isinstance(error, OSError | ValueError):
-                raise _unavailable() from error
             raise
         with self._lock:
             self._looked = float("-inf")
@@ -340,6 +321,31 @@ def _all(parts: Iterator[Query]) -> Query:
 
 def _any(parts: Iterator[Query]) -> Query:
     return Query.boolean_query([(Occur.Should, part) for part in parts])
+
+
+def _add(writer: tantivy.IndexWriter, resource: Resource, number: int, documents: Documents) -> None:
+    name = str(resource)
+    rows = zip(documents.rows, documents.times, documents.words, documents.facts, strict=True)
+    for row, moment, words, facts in rows:
+        document = tantivy.Document()
+        document.add_text("resource", name)
+        document.add_unsigned("file", number)
+        document.add_unsigned("row", row)
+        document.add_text("words", words)
+        document.add_text("facts", facts)
+        if moment is not None:
+            document.add_integer("time", moment)
+        writer.add_document(document)
+
+
+def _conclude(writer: tantivy.IndexWriter, change: Change) -> None:
+    writer.delete_documents_by_term("of", str(change.resource))
+    if change.state is not None:
+        document = tantivy.Document()
+        document.add_text("of", str(change.resource))
+        document.add_text("state", to_text(change.state))
+        writer.add_document(document)
+    writer.commit()
 
 
 def _states(searcher: tantivy.Searcher) -> dict[Resource, Indexed]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -50,7 +50,7 @@ class Whole:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def batches(self, relation: Relation, file: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, relation: Relation, file: int) -> Generator[pa.RecordBatch]:
         """All rows of one file of a relation, deletes applied: its columns, then `$file` and `$pos`.
 
         Args:
