@@ -24,7 +24,7 @@ from policies.store import PolicyStore
 from search.find import SearchDoor
 from search.index import Index
 from search.indexer import Indexer, Progress
-from search.tantivy import TantivyIndex
+from search.open import open_index
 from sql import hash_keys
 from sql.access import Trail
 from sql.canaries import Canaries
@@ -132,7 +132,7 @@ def open_installation(settings: Settings) -> Installation:
         stack.callback(engine.close)
         policies = PolicyStore(db)
         door = Door(lake, policies, engine, keys, ScanLimits.of(settings, db), embedded=embedded)
-        index = TantivyIndex(settings.state_dir.absolute() / "search")
+        index = open_index(settings)
         stack.callback(index.close)
         operations = Operations(db)
         stack.callback(operations.close)

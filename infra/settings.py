@@ -106,14 +106,11 @@ class Settings(BaseSettings):
         Literal["tantivy", "elasticsearch"],
         Field(description="Index behind search: embedded in the server, or Elasticsearch and `sluice index run`."),
     ] = "tantivy"
-    search_url: Annotated[str, Field(description="Address of Elasticsearch; user and password may stand in it.")] = (
-        "http://127.0.0.1:9200"
-    )
-    search_name: Annotated[
-        str,
-        Field(
-            pattern="^[a-z][a-z0-9_-]{0,62}$", description="What the names of our indexes in Elasticsearch begin with."
-        ),
+    elasticsearch_url: Annotated[
+        str, Field(description="Address of Elasticsearch; a user and a password may stand in it.")
+    ] = "http://127.0.0.1:9200"
+    elasticsearch_name: Annotated[
+        str, Field(pattern="^[a-z][a-z0-9_]{0,62}$", description="What the names of our indexes in it begin with.")
     ] = "sluice"
 
     # OpenID Connect

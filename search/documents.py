@@ -15,7 +15,6 @@ from search.exact import exact_values, is_searched, is_text
 from search.expression import code
 from search.words import fold
 
-SEPARATOR: Final = "\x1f"  # between facts: none holds it
 _FEW: Final = 0.5  # of the values are different: then each is worked out once
 
 
@@ -27,7 +26,7 @@ class Documents:
         rows: where each row lies in its file.
         times: the event time, in microseconds since 1970; None where a row has none.
         words: `column:word column:word …`.
-        facts: `column=value␟column~␟…`.
+        facts: `column=value column~ …`.
     """
 
     rows: Sequence[int]
@@ -63,7 +62,7 @@ def documents(relation: Relation, rows: Sequence[int], batch: pa.RecordBatch) ->
                 said.append(_by_value(values, lambda distinct, column=column: _words(column, distinct)))
     point = event_time(relation)
     times = _micros(batch.column(relation.columns.index(point))) if point else [None] * batch.num_rows
-    return Documents(rows, times, _joined(said, " ", batch.num_rows), _joined(known, SEPARATOR, batch.num_rows))
+    return Documents(rows, times, _joined(said, batch.num_rows), _joined(known, batch.num_rows))
 
 
 def _by_value(values: pa.Array, work: object) -> pa.Array:
@@ -94,10 +93,10 @@ def _words(column: Column, values: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(folded, r"([^ ]+)", rf"{code(column.name)}:\1")
 
 
-def _joined(columns: list[pa.Array], separator: str, count: int) -> list[str]:
+def _joined(columns: list[pa.Array], count: int) -> list[str]:
     if not columns:
         return [""] * count
-    return list(pc.binary_join_element_wise(*columns, separator).to_pylist())
+    return list(pc.binary_join_element_wise(*columns, " ").to_pylist())
 
 
 def _micros(values: pa.Array) -> list[int | None]:

@@ -22,6 +22,9 @@ from catalog.types import family
 from sql.values import Value
 
 LONGEST: Final = 256  # bytes of a text that is kept exactly
+# A space becomes the character before it, so that facts can be parted by spaces; a text with other kinds is not kept.
+_SPACE: Final = "\x1f"
+_UNFIT: Final = "[\t-\r\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 _WHOLE: Final = 2 * 10**19  # more than any 64 bits, and of as many digits as the sum
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT: Final = frozenset({"varchar", "uuid"})
@@ -50,8 +53,8 @@ def exact_values(column: Column, values: pa.Array) -> pa.Array:
     kind = family(column.type)
     if kind in _TEXT:
         texts = values.cast(pa.string())
-        unfit = pc.or_(pc.greater(pc.binary_length(texts), LONGEST), pc.match_substring(texts, "\x1f"))
-        return pc.if_else(unfit, None, texts)
+        unfit = pc.or_(pc.greater(pc.binary_length(texts), LONGEST), pc.match_substring_regex(texts, _UNFIT))
+        return pc.replace_substring(pc.if_else(unfit, None, texts), " ", _SPACE)
     if kind == "boolean":
         return values.cast(pa.string())
     if kind in {"real", "double"}:
@@ -68,7 +71,8 @@ def exact_value(column: Column, value: Value) -> str | None:  # noqa: PLR0911 - 
     kind = family(column.type)
     match value:
         case str() if kind in _TEXT:
-            return value if len(value.encode(errors="surrogatepass")) <= LONGEST and "\x1f" not in value else None
+            fits = len(value.encode(errors="surrogatepass")) <= LONGEST and not re.search(_UNFIT, value)
+            return spaceless(value) if fits else None
         case bool():
             return ("true" if value else "false") if kind == "boolean" else None
         case float() if kind in {"real", "double"}:
@@ -96,6 +100,11 @@ def floor_of(column: Column, value: Value) -> tuple[str, bool] | None:
     precision, scale = _digits(column)
     below = math.floor(Fraction(value) * 10**scale)
     return _decimal(min(max(below, -(10**precision)), 10**precision), precision, scale), False
+
+
+def spaceless(text: str) -> str:
+    """A text as exact values have it."""
+    return text.replace(" ", _SPACE)
 
 
 def _digits(column: Column) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from catalog.relations import Column
 from catalog.types import family
-from search.exact import LONGEST, exact_value, is_searched, is_text
+from search.exact import exact_value, is_searched, is_text, spaceless
 from search.expression import (
     ALWAYS,
     NEVER,
@@ -44,7 +44,7 @@ _OPPOSITE: Final[dict[type[exp.Expr], type[exp.Expr]]] = {
 }
 
 
-_LONGEST_END: Final = 64  # characters of an end of a range
+_LONGEST_END: Final = 64  # characters of an end of a range, or of a pattern
 
 
 class NotSearchable(Exception):
@@ -165,6 +165,8 @@ class _Reader:
 
 def _fact(column: Column, value: Value) -> str | None:
     exact = exact_value(column, value)
+    if exact is None and is_text(column):
+        raise NotSearchable  # a text that is not kept may be this one
     return None if exact is None else f"{code(column.name)}={exact}"
 
 
@@ -196,13 +198,13 @@ def _literal(node: exp.Expr, column: Column) -> Value | None:  # noqa: PLR0911 -
 
 
 def _pattern(text: str, escape: str | None) -> tuple[str | int | None, ...]:
-    if len(text.encode(errors="surrogatepass")) > LONGEST:
+    if len(text) > _LONGEST_END:
         raise NotSearchable
     parts: list[str | int | None] = []
     characters = iter(text)
-    for character in characters:
+    for character in map(spaceless, characters):
         if character == escape:
-            _add(parts, next(characters, ""))
+            _add(parts, spaceless(next(characters, "")))
         elif character == "%":
             parts.append(None)
         elif character == "_":

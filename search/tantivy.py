@@ -16,7 +16,7 @@ import tantivy
 from tantivy import Occur, Query
 
 from catalog.resources import Resource
-from search.documents import SEPARATOR, Documents
+from search.documents import Documents
 from search.expression import (
     Always,
     And,
@@ -61,7 +61,7 @@ def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("resource", fast=True, tokenizer_name="raw", index_option="basic")
     builder.add_text_field("words", tokenizer_name="spaces", index_option="position")
-    builder.add_text_field("facts", tokenizer_name="facts", index_option="basic")
+    builder.add_text_field("facts", tokenizer_name="spaces", index_option="basic")
     builder.add_unsigned_field("file", indexed=True, fast=True)
     builder.add_unsigned_field("row", fast=True)
     builder.add_integer_field("time", indexed=True, fast=True)
@@ -180,8 +180,8 @@ class TantivyIndex:
             index = tantivy.Index(_schema(), str(path))
         except (OSError, ValueError) as error:
             raise _unavailable() from error
-        index.register_tokenizer("spaces", _tokenizer(tantivy.Tokenizer.whitespace()))
-        index.register_tokenizer("facts", _tokenizer(tantivy.Tokenizer.regex(f"[^{SEPARATOR}]+")))
+        spaces = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
+        index.register_tokenizer("spaces", spaces)
         self._index, self._generation = index, generation
         if wanted is None:
             self._point(generation)
@@ -353,10 +353,6 @@ def _states(searcher: tantivy.Searcher) -> dict[Resource, Indexed]:
     found = searcher.search(query, limit=_MOST_RESOURCES, count=False)
     states = [from_text(searcher.doc(address)["state"][0]) for _, address in found.hits]
     return {state.resource: state for state in sorted(states, key=lambda state: state.resource)}
-
-
-def _tokenizer(tokenizer: tantivy.Tokenizer) -> tantivy.TextAnalyzer:
-    return tantivy.TextAnalyzerBuilder(tokenizer).build()
 
 
 def _reached(ask: Callable[[], T]) -> T:
