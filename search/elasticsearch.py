@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -130,6 +130,7 @@ class ElasticsearchIndex:
         """See `search.index.Index`."""
         generation = f"{self._alias}-{_FORMAT}-{secrets.token_hex(4)}"
         fresh = ElasticsearchIndex(self._url, self._name, generation=generation)
+        fresh._me = self._me
         try:
             _reached(fresh._create)
             yield fresh
@@ -137,7 +138,7 @@ class ElasticsearchIndex:
             self._client.options(ignore_status=404).indices.delete(index=generation)
             raise
         finally:
-            fresh.close()
+            fresh._client.close()
         old = self._behind_alias()
         turn: list[Mapping[str, Any]] = [{"add": {"index": generation, "alias": self._alias}}]
         turn += [{"remove_index": {"index": each}} for each in old]
@@ -146,6 +147,9 @@ class ElasticsearchIndex:
 
     def close(self) -> None:
         """See `search.index.Index`."""
+        with suppress(SearchUnavailable, IndexBusy):  # else whoever writes next waits for the lease to end
+            if self._clean:
+                self._put(self._head()[1], writer="")
         self._client.close()
 
     def _newest(self) -> _View:
@@ -196,13 +200,13 @@ class ElasticsearchIndex:
             self._clean = True
         return head
 
-    def _put(self, head: _Head) -> _Head:
+    def _put(self, head: _Head, writer: str | None = None) -> _Head:
         heard = time.time()
         said = {
             "number": head.number,
             "forgotten": head.forgotten,
             "gone": head.gone,
-            "writer": self._me,
+            "writer": self._me if writer is None else writer,
             "heard": heard,
         }
         if head.version is None:
@@ -284,8 +288,13 @@ class ElasticsearchIndex:
             pass
 
     def _delete(self, query: dict[str, Any]) -> None:
-        patient = self._client.options(request_timeout=600)
-        patient.delete_by_query(index=self._index, query=query, refresh=True, conflicts="proceed")
+        """Deletes what a query finds, piece by piece, as Elasticsearch's own module for that does."""
+        while True:
+            found = self._client.search(index=self._index, query=query, size=_CHUNK, source=False)["hits"]["hits"]
+            if not found:
+                return
+            self._bulk([{"_op_type": "delete", "_id": hit["_id"]} for hit in found])
+            self._client.indices.refresh(index=self._index)
 
     def _create(self) -> None:
         index = self._generation or f"{self._alias}-{_FORMAT}-{secrets.token_hex(4)}"

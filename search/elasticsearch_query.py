@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from search.expression import (
     Always,
@@ -22,14 +22,15 @@ from search.expression import (
     WordStart,
 )
 
-_EXPANSIONS = 1024  # words that one near word may stand for
+_EXPANSIONS: Final = 1024  # words that one near word may stand for
+_DOCUMENT: Final[dict[str, Any]] = {"exists": {"field": "file"}}  # a state is none
 
 
 def lowered(part: Expression) -> dict[str, Any]:  # noqa: PLR0911, PLR0912 - one branch a kind of expression
     """The query of an expression."""
     match part:
         case Always():
-            return {"match_all": {}}
+            return _DOCUMENT
         case Never():
             return {"match_none": {}}
         case From(resources):
@@ -62,7 +63,7 @@ def lowered(part: Expression) -> dict[str, Any]:  # noqa: PLR0911, PLR0912 - one
         case Or(parts):
             return _any([lowered(each) for each in parts])
         case Not(inner):
-            return {"bool": {"must_not": [lowered(inner)]}}
+            return {"bool": {"filter": [_DOCUMENT], "must_not": [lowered(inner)]}}
 
 
 def _ends(part: FactRange) -> dict[str, str]:

@@ -18,6 +18,7 @@ from tantivy import Occur, Query
 from catalog.resources import Resource
 from search.documents import Documents
 from search.expression import (
+    ALWAYS,
     Always,
     And,
     Between,
@@ -109,7 +110,8 @@ class TantivyIndex:
             writer = self._writing(index)
         try:
             for number in change.removed:
-                _reached(partial(writer.delete_documents_by_term, "file", number))
+                of_file = Query.term_query(index.schema, "file", number)
+                _reached(partial(writer.delete_documents_by_query, of_file))
             for number, documents in change.added:
                 _reached(partial(_add, writer, change.resource, number, documents))
             _reached(partial(_conclude, writer, change))
@@ -270,7 +272,7 @@ class _Lower:
     def __call__(self, part: Expression) -> Query:  # noqa: PLR0911, PLR0912 - one branch a kind of expression
         match part:
             case Always():
-                return Query.all_query()
+                return Query.exists_query("file")  # a state is no document
             case Never():
                 return Query.empty_query()
             case From(resources):
@@ -304,7 +306,7 @@ class _Lower:
             case Or(parts):
                 return _any(self(each) for each in parts)
             case Not(inner):
-                return Query.boolean_query([(Occur.Must, Query.all_query()), (Occur.MustNot, self(inner))])
+                return Query.boolean_query([(Occur.Must, self(ALWAYS)), (Occur.MustNot, self(inner))])
 
     def _one_of(self, field: str, values: tuple[str, ...] | list[str]) -> Query:
         if len(values) == 1:
