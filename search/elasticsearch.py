@@ -19,18 +19,8 @@ from elasticsearch.helpers import BulkIndexError, streaming_bulk
 
 from catalog.resources import Resource
 from search.elasticsearch_query import lowered
-from search.index import (
-    Change,
-    Found,
-    Index,
-    IndexBusy,
-    Indexed,
-    Place,
-    Search,
-    SearchOutdated,
-    SearchUnavailable,
-    View,
-)
+from search.index import Change, Found, Index, Indexed, Place, Search, View
+from search.problems import IndexBusy, SearchUnavailable, busy, outdated, unavailable
 from search.states import from_text, to_text
 
 T = TypeVar("T")
@@ -107,10 +97,7 @@ class ElasticsearchIndex:
             return latest
         generation, _, number = name.rpartition("@")
         if generation != latest.index or not latest.head.forgotten <= int(number) <= latest.head.number:
-            raise SearchOutdated(
-                "The version of the index that the first page came from is no longer kept.",
-                hint="Start again without a cursor.",
-            )
+            raise outdated()
         head = replace(latest.head, number=int(number))
         return _View(self._client, generation, head, _states(self._client, generation, head))
 
@@ -188,9 +175,7 @@ class ElasticsearchIndex:
             _reached(self._create)
             index, head = _reached(self._head)
         if head.writer not in {"", self._me} and time.time() - head.heard < _LEASE:
-            raise IndexBusy(
-                "Another process writes the index.", hint="One sluice index run is enough: stop the other one first."
-            )
+            raise busy()
         if head.writer != self._me or time.time() - head.heard > _LEASE / 3:
             head = self._put(head)
         if not self._clean:
@@ -210,7 +195,7 @@ class ElasticsearchIndex:
             "heard": heard,
         }
         if head.version is None:
-            raise SearchUnavailable("The index has no head.", hint="Build it anew with sluice index run --rebuild.")
+            raise unavailable()
         sequence, term = head.version
         try:
             done = _reached(
@@ -219,7 +204,7 @@ class ElasticsearchIndex:
                 )
             )
         except ConflictError as error:
-            raise IndexBusy("Another process writes the index.", hint="Stop one of the two.") from error
+            raise busy() from error
         return replace(head, writer=self._me, heard=heard, version=(done["_seq_no"], done["_primary_term"]))
 
     def _write(self, head: _Head, change: Change) -> None:
@@ -415,8 +400,4 @@ def _reached(ask: Callable[[], T]) -> T:
     except ConflictError:
         raise
     except (ApiError, TransportError, BulkIndexError) as error:
-        raise SearchUnavailable(
-            "The index can't be used now.",
-            hint="Everything else works; try again, or tell the operator to look at sluice index status.",
-            headers={"Retry-After": "5"},
-        ) from error
+        raise unavailable() from error

@@ -5,68 +5,53 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from search.expression import (
-    Always,
-    And,
-    Between,
-    Expression,
-    Fact,
-    FactLike,
-    FactRange,
-    From,
-    NearWord,
-    Never,
-    Not,
-    Or,
-    Word,
-    WordStart,
-)
+from search import expression
 
 _EXPANSIONS: Final = 1024  # words that one near word may stand for
 _DOCUMENT: Final[dict[str, Any]] = {"exists": {"field": "file"}}  # a state is none
 
 
-def lowered(part: Expression) -> dict[str, Any]:  # noqa: PLR0911, PLR0912 - one branch a kind of expression
+def lowered(part: expression.Expression) -> dict[str, Any]:  # noqa: PLR0911, PLR0912 - one branch a kind of expression
     """The query of an expression."""
     match part:
-        case Always():
+        case expression.Always():
             return _DOCUMENT
-        case Never():
+        case expression.Never():
             return {"match_none": {}}
-        case From(resources):
+        case expression.From(resources):
             return {"terms": {"resource": list(resources)}}
-        case Word(columns, (word,)):
+        case expression.Word(columns, (word,)):
             return {"terms": {"words": [f"{column}:{word}" for column in columns]}}
-        case Word(columns, words):
+        case expression.Word(columns, words):
             return _any(
                 [{"match_phrase": {"words": " ".join(f"{column}:{word}" for word in words)}} for column in columns]
             )
-        case WordStart(columns, start):
+        case expression.WordStart(columns, start):
             return _any([{"prefix": {"words": {"value": f"{column}:{start}"}}} for column in columns])
-        case NearWord(columns, word):
+        case expression.NearWord(columns, word):
             return _any([_near(column, word) for column in columns])
-        case Fact(facts):
+        case expression.Fact(facts):
             return {"terms": {"facts": list(facts)}}
-        case FactRange(column):
+        case expression.FactRange(column):
             return {"range": {"facts": _ends(part)}}
-        case FactLike(column, pattern):
+        case expression.FactLike(column, pattern):
             wildcard = "".join(
                 "*" if each is None else "?" * each if isinstance(each, int) else re.sub(r"([*?\\])", r"\\\1", each)
                 for each in pattern
             )
             return {"wildcard": {"facts": {"value": f"{column}={wildcard}"}}}
-        case Between(start, end):
+        case expression.Between(start, end):
             ends = {"gte": start, "lt": end}
             return {"range": {"time": {name: value for name, value in ends.items() if value is not None}}}
-        case And(parts):
+        case expression.And(parts):
             return {"bool": {"filter": [lowered(each) for each in parts]}}
-        case Or(parts):
+        case expression.Or(parts):
             return _any([lowered(each) for each in parts])
-        case Not(inner):
+        case expression.Not(inner):
             return {"bool": {"filter": [_DOCUMENT], "must_not": [lowered(inner)]}}
 
 
-def _ends(part: FactRange) -> dict[str, str]:
+def _ends(part: expression.FactRange) -> dict[str, str]:
     """Facts of one column lie together: an open end is that of the column's facts."""
     low = {"gte": f"{part.column}="} if part.low is None else {_name("gt", part.with_low): f"{part.column}={part.low}"}
     high = (

@@ -14,21 +14,8 @@ from datetime import datetime
 from typing import Protocol
 
 from catalog.resources import Resource
-from infra.errors import Conflict, Gone, Unavailable
 from search.documents import Documents
 from search.expression import Expression
-
-
-class SearchUnavailable(Unavailable):
-    code, title = "search-unavailable", "Search is not available now"
-
-
-class SearchOutdated(Gone):
-    code, title = "search-outdated", "The index moved on since the first page"
-
-
-class IndexBusy(Conflict):
-    code, title = "index-busy", "Another process writes the index"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,9 @@ from catalog.resources import Resource, ResourceNotFound
 from catalog.scan import ScanFile
 from infra.errors import Problem
 from search.documents import Documents, documents
-from search.index import Change, Index, IndexBusy, Indexed, SearchUnavailable
+from search.index import Change, Index, Indexed
 from search.presence import is_current, present_in
+from search.problems import IndexBusy, SearchUnavailable
 from sql.places import Whole
 
 _ROWS_AT_ONCE: Final = 1_000_000  # of a first load: what is done is then kept

@@ -16,37 +16,11 @@ import tantivy
 from tantivy import Occur, Query
 
 from catalog.resources import Resource
+from search import expression
 from search.documents import Documents
-from search.expression import (
-    ALWAYS,
-    Always,
-    And,
-    Between,
-    Expression,
-    Fact,
-    FactLike,
-    FactRange,
-    From,
-    NearWord,
-    Never,
-    Not,
-    Or,
-    Word,
-    WordStart,
-)
-from search.index import (
-    Change,
-    Found,
-    Index,
-    IndexBusy,
-    Indexed,
-    Place,
-    Search,
-    SearchOutdated,
-    SearchUnavailable,
-    View,
-)
+from search.index import Change, Found, Index, Indexed, Place, Search, View
 from search.patterns import any_column, at_least, at_most, like, near
+from search.problems import busy, outdated, unavailable
 from search.states import from_text, to_text
 
 T = TypeVar("T")
@@ -96,10 +70,7 @@ class TantivyIndex:
                 return self._newest()
             kept = self._views.get(name)
             if kept is None or kept.used < time.monotonic() - _KEPT:
-                raise SearchOutdated(
-                    "The version of the index that the first page came from is no longer kept.",
-                    hint="Start again without a cursor.",
-                )
+                raise outdated()
             kept.used = time.monotonic()
             return kept
 
@@ -181,7 +152,7 @@ class TantivyIndex:
             path.mkdir(parents=True, exist_ok=True)
             index = tantivy.Index(_schema(), str(path))
         except (OSError, ValueError) as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         spaces = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
         index.register_tokenizer("spaces", spaces)
         self._index, self._generation = index, generation
@@ -195,7 +166,7 @@ class TantivyIndex:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         known = generation.startswith(f"{_FORMAT}-") and (self._folder / generation).is_dir()
         return generation if known else None
 
@@ -210,11 +181,8 @@ class TantivyIndex:
                 self._writer = index.writer(_HEAP, self._threads)
             except ValueError as error:
                 if "LockBusy" in str(error) or "lock" in str(error).lower():
-                    raise IndexBusy(
-                        "Another process writes the index.",
-                        hint="The server's own indexer is at work: leave it to it, or stop it first.",
-                    ) from error
-                raise _unavailable() from error
+                    raise busy() from error
+                raise unavailable() from error
         return self._writer
 
     def _give_up(self, writer: tantivy.IndexWriter) -> None:
@@ -269,44 +237,44 @@ class _Lower:
     def __init__(self, schema: tantivy.Schema) -> None:
         self._schema = schema
 
-    def __call__(self, part: Expression) -> Query:  # noqa: PLR0911, PLR0912 - one branch a kind of expression
+    def __call__(self, part: expression.Expression) -> Query:  # noqa: PLR0911, PLR0912 - one branch a kind of expression
         match part:
-            case Always():
+            case expression.Always():
                 return Query.exists_query("file")  # a state is no document
-            case Never():
+            case expression.Never():
                 return Query.empty_query()
-            case From(resources):
+            case expression.From(resources):
                 return self._one_of("resource", resources)
-            case Word(columns, (word,)):
+            case expression.Word(columns, (word,)):
                 return self._one_of("words", [f"{column}:{word}" for column in columns])
-            case Word(columns, words):
+            case expression.Word(columns, words):
                 return _any(
                     Query.phrase_query(self._schema, "words", [f"{column}:{word}" for word in words])
                     for column in columns
                 )
-            case WordStart(columns, start):
+            case expression.WordStart(columns, start):
                 return self._regex("words", f"{any_column(columns)}:{like((start, None))}")
-            case NearWord(columns, word):
+            case expression.NearWord(columns, word):
                 return self._regex("words", f"{any_column(columns)}:{near(word)}")
-            case Fact(facts):
+            case expression.Fact(facts):
                 return self._one_of("facts", facts)
-            case FactRange(column, low, high):
+            case expression.FactRange(column, low, high):
                 ends = [
                     *([at_least(low, itself=part.with_low)] if low is not None else []),
                     *([at_most(high, itself=part.with_high)] if high is not None else []),
                 ]
                 return _all(self._regex("facts", f"{column}={end}") for end in ends)
-            case FactLike(column, pattern):
+            case expression.FactLike(column, pattern):
                 return self._regex("facts", f"{column}={like(pattern)}")
-            case Between(start, end):
+            case expression.Between(start, end):
                 last = None if end is None else end - 1
                 return Query.range_query(self._schema, "time", tantivy.FieldType.Integer, start, last)
-            case And(parts):
+            case expression.And(parts):
                 return _all(self(each) for each in parts)
-            case Or(parts):
+            case expression.Or(parts):
                 return _any(self(each) for each in parts)
-            case Not(inner):
-                return Query.boolean_query([(Occur.Must, self(ALWAYS)), (Occur.MustNot, self(inner))])
+            case expression.Not(inner):
+                return Query.boolean_query([(Occur.Must, self(expression.ALWAYS)), (Occur.MustNot, self(inner))])
 
     def _one_of(self, field: str, values: tuple[str, ...] | list[str]) -> Query:
         if len(values) == 1:
@@ -361,12 +329,4 @@ def _reached(ask: Callable[[], T]) -> T:
     try:
         return ask()
     except (OSError, ValueError) as error:
-        raise _unavailable() from error
-
-
-def _unavailable() -> SearchUnavailable:
-    return SearchUnavailable(
-        "The index can't be used now.",
-        hint="Everything else works; try again, or tell the operator to look at sluice index status.",
-        headers={"Retry-After": "5"},
-    )
+        raise unavailable() from error

@@ -26,7 +26,8 @@ from search.expression import (
     Word,
     WordStart,
 )
-from search.index import Change, Found, Index, Indexed, Search, SearchOutdated
+from search.index import Change, Found, Index, Indexed, Search
+from search.problems import SearchOutdated
 from tests.search.conftest import KINDS, opened
 
 T, U = Resource.table("raw.t"), Resource.table("raw.u")
