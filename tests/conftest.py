@@ -11,6 +11,8 @@ from tests.stack import (
     close_run,
     database_url,
     elasticsearch_url,
+    filled_database,
+    filled_databases,
     hive_url,
     kafka_address,
     mlflow_url,
@@ -24,6 +26,8 @@ from tests.stack import (
 __all__ = [
     "database_url",
     "elasticsearch_url",
+    "filled_database",
+    "filled_databases",
     "hive_url",
     "kafka_address",
     "mlflow_url",

@@ -10,8 +10,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,9 +20,13 @@ import psycopg
 import pytest
 from pyiceberg.catalog.hive import HiveCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from infra.db import Database
 from infra.errors import Problem
+from infra.migrate import migrate
+from infra.schema import Base
 from infra.settings import Settings
 from infra.stack.stack import SERVERS, Stack
 
@@ -35,6 +39,8 @@ RUNNING: Final = {
     "postgres": ("SLUICE_TEST_POSTGRES_URL", "SLUICE_DATABASE_URL"),
     "mlflow": ("SLUICE_TEST_MLFLOW_URL", "SLUICE_MLFLOW_URL"),
 }
+# The kinds of database that Sluice keeps its state in.
+KINDS: Final = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 _FOLDER: Final = "SLUICE_TEST_STACK"  # tells the workers where the run's own stack is
 
 
@@ -96,19 +102,96 @@ def postgres_url() -> str:
 @pytest.fixture
 def postgres_database(postgres_url: str, unique_name: str) -> Iterator[str]:
     """SQLAlchemy's address of an empty database of one's own; it is dropped afterwards."""
-    server = make_url(postgres_url).set(drivername="postgresql")
-    with psycopg.connect(server.render_as_string(hide_password=False), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {unique_name}")
+    with _server(postgres_url) as connection:
+        connection.execute(f"CREATE DATABASE {unique_name}".encode())
         yield make_url(postgres_url).set(database=unique_name).render_as_string(hide_password=False)
-        connection.execute(f"DROP DATABASE {unique_name} WITH (FORCE)")
+        connection.execute(f"DROP DATABASE {unique_name} WITH (FORCE)".encode())
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of an empty database of one's own, of each kind that Sluice keeps its state in."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'sluice.db'}"
     return str(request.getfixturevalue("postgres_database"))
+
+
+Fill = Callable[[Database], None]
+
+
+@pytest.fixture(scope="session")
+def filled_databases() -> Iterator[dict[tuple[str, Fill], str]]:
+    """Addresses of databases that were filled once."""
+    made: dict[tuple[str, Fill], str] = {}
+    yield made
+    for (kind, _), url in made.items():
+        if kind == "postgresql":
+            with _server(url) as connection:
+                connection.execute(f"DROP DATABASE {make_url(url).database} WITH (FORCE)".encode())
+
+
+@pytest.fixture(params=KINDS)
+def filled_database(
+    request: pytest.FixtureRequest, filled_databases: dict[tuple[str, Fill], str], tmp_path: Path
+) -> Iterator[Callable[[Fill], Database]]:
+    """Gives a database as a function has filled it, on each kind of server; it is called once for many tests."""
+    opened: list[Database] = []
+
+    def filled(fill: Fill) -> Database:
+        key = (request.param, fill)
+        if key not in filled_databases:
+            folder = request.getfixturevalue("tmp_path_factory").mktemp("filled")
+            filled_databases[key] = url = _empty_database(request, folder)
+            with closing(Database(url)) as database:
+                migrate(database)
+                fill(database)
+                if request.param == "postgresql":
+                    _remember(database)
+        url = filled_databases[key]
+        if request.param == "sqlite":
+            url = f"sqlite:///{shutil.copy(str(make_url(url).database), tmp_path)}"
+        opened.append(Database(url))
+        if request.param == "postgresql":
+            _restore(opened[-1])
+        return opened[-1]
+
+    yield filled
+    for database in opened:
+        database.close()
+
+
+def _empty_database(request: pytest.FixtureRequest, folder: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{folder / 'sluice.db'}"
+    url, name = make_url(request.getfixturevalue("postgres_url")), f"t_{os.urandom(8).hex()}"
+    with _server(str(request.getfixturevalue("postgres_url"))) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return url.set(database=name).render_as_string(hide_password=False)
+
+
+def _remember(database: Database) -> None:
+    """Keeps what is in the tables. Rows are put back in no time; dropping a database takes PostgreSQL seconds."""
+    with database.engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA first"))
+        for table in Base.metadata.sorted_tables:
+            connection.execute(text(f"CREATE TABLE first.{table.name} AS TABLE public.{table.name}"))
+
+
+def _restore(database: Database) -> None:
+    with database.engine.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+        for table in Base.metadata.sorted_tables:
+            connection.execute(text(f"INSERT INTO public.{table.name} SELECT * FROM first.{table.name}"))
+        connection.execute(text("SELECT setval('casbin_rule_id_seq', (SELECT max(id) + 1 FROM casbin_rule))"))
+
+
+@contextmanager
+def _server(url: str) -> Iterator[psycopg.Connection]:
+    """A connection to a PostgreSQL server, in none of the tests' databases."""
+    address = make_url(url).set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True) as connection:
+        yield connection
 
 
 @contextmanager

@@ -24,6 +24,11 @@ TABLE, OTHER, FILE = "table:raw.transactions", "table:raw.users", "file:landing/
 
 
 @pytest.fixture
+def settings(settings: Settings, database_url: str) -> Settings:
+    return settings.model_copy(update={"database_url": database_url})
+
+
+@pytest.fixture
 def db(settings: Settings) -> Iterator[Database]:
     db = Database(settings.database)
     Base.metadata.create_all(db.engine)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -15,17 +14,17 @@ from sqlalchemy import select
 import infra.operations
 from infra.db import Database
 from infra.errors import PROBLEMS, Conflict
-from infra.migrate import migrate
 from infra.operations import TRANSITIONS, Operations, Run
 from infra.schema import Operation
 
 
+def _nothing(_database: Database) -> None:
+    """The tables alone."""
+
+
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'sluice.db'}")
-    migrate(database)
-    yield database
-    database.close()
+def db(filled_database: Callable[..., Database]) -> Database:
+    return filled_database(_nothing)
 
 
 @pytest.fixture

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.policies.house import House
+from infra.db import Database
+from tests.policies.house import House, a_few_people
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
+def house(tmp_path: Path, filled_database: Callable[..., Database]) -> Iterator[House]:
+    house = House(tmp_path, filled_database(a_few_people))
     yield house
-    house.db.close()
     house.lake.close()

@@ -30,10 +30,19 @@ TABLE = Resource.table("raw.t")
 SCHEMA = pa.schema([("id", pa.int64()), ("country", pa.string()), ("email", pa.string())])
 
 
+def a_few_people(db: Database) -> None:
+    """What the database of every house holds at first."""
+    with db.writing() as session:
+        bootstrap(session, Keys(b"s" * 48), now=NOW)
+        for name in ("alice", "bob"):
+            create_user(session, name, now=NOW, attributes={"country": "FR", "countries": ["FR", "DE"]})
+        create_role(session, "analyst", now=NOW, members=["user:alice"])
+
+
 class House:
     """A lake with one table, a database with a few people, and the policy over them."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, db: Database | None = None) -> None:
         settings = Settings(state_dir=home / "state", lake_dir=home / "lake")
         settings.lake_dir.mkdir()
         self.lake = Lake(settings)
@@ -41,13 +50,11 @@ class House:
         self.lake.iceberg.create_table("raw.t", SCHEMA).append(
             pa.table({"id": [1], "country": ["FR"], "email": ["a@x.org"]}, schema=SCHEMA)
         )
-        self.db = Database(settings.database)
-        migrate(self.db)
-        with self.db.writing() as session:
-            bootstrap(session, Keys(b"s" * 48), now=NOW)
-            for name in ("alice", "bob"):
-                create_user(session, name, now=NOW, attributes={"country": "FR", "countries": ["FR", "DE"]})
-            create_role(session, "analyst", now=NOW, members=["user:alice"])
+        if db is None:
+            db = Database(settings.database)
+            migrate(db)
+            a_few_people(db)
+        self.db = db
         self.store = PolicyStore(self.db)
 
     def grant(

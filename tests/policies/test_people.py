@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,6 @@ from sqlalchemy import func, select
 from infra.db import Database
 from infra.errors import PROBLEMS
 from infra.keys import Keys
-from infra.migrate import migrate
 from infra.schema import CasbinRule, Grant, Token
 from policies.actions import ACTIONS
 from policies.bootstrap import ADMIN_RESOURCES, bootstrap
@@ -35,23 +32,14 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 KEYS = Keys(b"a secret for these tests only, 48 bytes long....")
 
 
-@pytest.fixture(scope="module")
-def just_set_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database just after the set-up, to be copied."""
-    path = tmp_path_factory.mktemp("people") / "sluice.db"
-    database = Database(f"sqlite:///{path}")
-    migrate(database)
+def just_set_up(database: Database) -> None:
     with database.writing() as session:
         bootstrap(session, KEYS, now=NOW)
-    database.close()
-    return path
 
 
 @pytest.fixture
-def db(just_set_up: Path, tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{shutil.copy(just_set_up, tmp_path)}")
-    yield database
-    database.close()
+def db(filled_database: Callable[..., Database]) -> Database:
+    return filled_database(just_set_up)
 
 
 def refused(code: str) -> Any:

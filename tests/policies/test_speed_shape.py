@@ -63,6 +63,7 @@ def cost(index: PolicyIndex, questions: int = 2000) -> float:
     return best
 
 
+@pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # what is measured is in memory
 @pytest.mark.parametrize("many", [100_000])
 def test_decisions_are_flat_from_100_to_100_000_rules(house: House, many: int) -> None:
     few = cost(fill(house, 100))

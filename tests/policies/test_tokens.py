@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +13,6 @@ from sqlalchemy import event, select
 from infra.db import Database
 from infra.errors import PROBLEMS, Unauthenticated
 from infra.keys import Keys
-from infra.migrate import migrate
 from infra.schema import Base, Token
 from policies.authenticate import Authenticator
 from policies.bootstrap import bootstrap
@@ -34,26 +31,18 @@ ALICE = Principal("alice")
 PASSWORD = "correct battery staple"
 
 
-@pytest.fixture(scope="module")
-def three_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with the administrator, alice with a password, and bob without, to be copied."""
-    path = tmp_path_factory.mktemp("tokens") / "sluice.db"
-    database = Database(f"sqlite:///{path}")
-    migrate(database)
+def three_people(database: Database) -> None:
+    """The administrator, alice with a password, and bob without."""
     with database.writing() as session:
         bootstrap(session, KEYS, now=NOW)
         create_user(session, "alice", now=NOW, password=PASSWORD, attributes={"country": "FR"})
         create_user(session, "bob", now=NOW)
         create_role(session, "analyst", now=NOW, members=["user:alice"])
-    database.close()
-    return path
 
 
 @pytest.fixture
-def db(three_people: Path, tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{shutil.copy(three_people, tmp_path)}")
-    yield database
-    database.close()
+def db(filled_database: Callable[..., Database]) -> Database:
+    return filled_database(three_people)
 
 
 class Door:
