@@ -108,7 +108,7 @@ CHECKS: Final[dict[str, Check]] = {
         Check(
             "quantity-out-of-range",
             "The quantity is not between 1 and 1,000.",
-            _of_a_product(_outside("quantity", 1, 1000)),
+            _outside("quantity", 1, 1000),
         ),
         Check("rating-out-of-range", "The rating is not between 1 and 5.", _outside("customer_rating", 1, 5)),
         Check(

@@ -25,6 +25,10 @@ _CENT: Final = Decimal("0.01")
 _HOURS: Final = (6, 3, 2, 1, 1, 2, 5, 10, 16, 22, 26, 28, 32, 30, 26, 25, 27, 32, 40, 48, 52, 44, 28, 14)
 _WEEKEND: Final = 1.35
 _DISCOUNTS: Final = ("WELCOME10", "AUTUMN15", "FREESHIP", "VIP20")
+# How often a payment fails, by its method, of about a hundred: gift cards are empty, transfers never come. Large
+# amounts are over a limit more often.
+_FAILING: Final = {"card": 3, "paypal": 2, "bank_transfer": 9, "apple_pay": 2, "google_pay": 2, "gift_card": 22}
+_MUCH: Final = 150  # euros
 _MAIL_HOSTS: Final = ("example.com", "example.org", "example.net", "mail.example", "post.example")
 
 
@@ -142,7 +146,9 @@ class Source:
         quantity = draw.choices((1, 2, 3, 4, 6), weights=(70, 18, 7, 3, 2))[0]
         discount = draw.choice(_DISCOUNTS) if draw.random() < 0.09 else None
         amount = product.price * quantity * person.country.rate * (Decimal("0.9") if discount else 1)
-        status = draw.choices(("completed", "pending", "failed", "processing"), weights=(86, 5, 5, 4))[0]
+        method = draw.choices(PAYMENT_METHODS, weights=(52, 20, 8, 10, 7, 3))[0]
+        failing = _FAILING[method] * (2.5 if amount > _MUCH * person.country.rate else 1)
+        status = draw.choices(("completed", "pending", "failed", "processing"), weights=(86, 5, failing, 4))[0]
         rated = status == "completed" and draw.random() < 0.42
         return {
             "product_id": product.id,
@@ -152,7 +158,7 @@ class Source:
             "amount": amount.quantize(_CENT, ROUND_HALF_UP),
             "transaction_type": "purchase",
             "status": status,
-            "payment_method": draw.choices(PAYMENT_METHODS, weights=(52, 20, 8, 10, 7, 3))[0],
+            "payment_method": method,
             "customer_rating": draw.choices((1, 2, 3, 4, 5), weights=(5, 7, 15, 35, 38))[0] if rated else None,
             "discount_code": discount,
         }

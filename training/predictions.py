@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,6 +87,10 @@ class Predictor:
             raise ModelNotTrusted(
                 "The model's file was changed after it was registered.", hint="Train again, and tell the operator."
             )
+        # A few rows need no threads, and threads that wait would spin in the time of other requests. Read once, when
+        # scikit-learn's libraries are loaded, which is now.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from skops.io import loads
         from skops.io.exceptions import UntrustedTypesFoundException
 
