@@ -37,6 +37,35 @@ def operators() -> str:
     return _table(("operator", "meaning", "types", "example"), rows)
 
 
+def functions() -> str:
+    """Every function of SQL, by group, with an example and what it comes to."""
+    from sql.functions import GROUPS
+
+    return "\n\n".join(
+        f"## {group}\n\n"
+        + _table(
+            ("function", "example", "comes to", "to know"),
+            (
+                (
+                    ", ".join([f"`{item.signature}`", *(f"`{alias}`" for alias in item.aliases)]),
+                    f"`{item.examples[0][0]}`",
+                    f"`{_example(item.examples[0][1])}`",
+                    item.note,
+                )
+                for item in rows
+            ),
+        )
+        for group, rows in GROUPS.items()
+    )
+
+
+def syntax() -> str:
+    """Operators, conversions and clauses, each with an example and what it comes to."""
+    from sql.functions.syntax import EXAMPLES
+
+    return _table(("SQL", "comes to"), ((f"`{text}`", f"`{_example(value)}`") for text, value in EXAMPLES))
+
+
 def commands() -> str:
     """Every command of the command line, with its arguments and options."""
     from api.cli import app
@@ -89,6 +118,18 @@ def _command(names: Sequence[str], command: typing.Any) -> str:
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _example(value: object) -> str:
+    from sql.functions.function import Fails
+
+    if isinstance(value, Fails):
+        return value.error
+    if isinstance(value, list):
+        return f"[{', '.join(_example(item) for item in value)}]"
+    if isinstance(value, bytes):
+        return f"X'{value.hex().upper()}'"
+    return str(value).lower() if isinstance(value, bool) else "NULL" if value is None else str(value)
 
 
 def _type(annotation: object) -> str:

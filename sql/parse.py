@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import pyarrow as pa
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import OptimizeError, ParseError, SqlglotError
+from sqlglot.errors import OptimizeError, SqlglotError
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import traverse_scope
 from sqlglot.schema import MappingSchema
@@ -21,20 +20,16 @@ from sql.governed import GovernedRelation, RelationKey, relation_key
 from sql.known import Known
 from sql.listings import LISTINGS, Listing, Narrowed
 from sql.query import Session, Version
+from sql.reading import BadSql, read
 from sql.result import OutputColumn
 from sql.rules.allowed import check_allowed
 from sql.show import BadShow, show
 from sql.values import Value, parse_value
 
-_MAX_BYTES = 65_536
 _UNRESOLVED = re.compile(r"Column '([^'\n]*)' could not be resolved")
 _COLUMNS_HINT = "DESCRIBE or the table's page lists its columns."
 _LABEL = "sluice.label"
 _VERSION_HINT = "Write FOR VERSION AS OF 123 or FOR TIMESTAMP AS OF TIMESTAMP '2026-11-24 09:30:00 UTC'."
-
-
-class BadSql(Invalid):
-    code, title = "bad-sql", "The SQL can't be understood"
 
 
 class ColumnNotFound(Invalid):
@@ -135,7 +130,15 @@ class Parsed:
             schema.add_table(table.copy(), dict(listing.columns), dialect="trino")
         _keep_labels(self.tree)
         try:
-            tree = qualify(self.tree, schema=schema, dialect="trino", quote_identifiers=True, identify=True)
+            # Trino knows no alias of the SELECT list in WHERE, GROUP BY and HAVING: a column of that name is meant.
+            tree = qualify(
+                self.tree,
+                schema=schema,
+                dialect="trino",
+                expand_alias_refs=False,
+                quote_identifiers=True,
+                identify=True,
+            )
         except (OptimizeError, SqlglotError) as error:
             column = _UNRESOLVED.match(str(error))
             if column is not None:
@@ -166,32 +169,19 @@ def parse_sql(text: str, session: Session = Session()) -> Parsed:  # noqa: B008 
         BadSql: not one query, too long, nested too deep, or not SQL.
         NotAllowedSql: a statement, an expression or a function outside the allow-lists.
     """
-    if len(text.encode(errors="surrogatepass")) > _MAX_BYTES:
-        raise BadSql("The SQL has more than 64 kB.", hint="Shorten it, or use parameters.")
     try:
         shown = show(text, session)
     except BadShow as error:
         raise BadSql(str(error) or "That can't be shown.", hint="docs/sql.md lists what can be shown.") from None
     if shown is not None:
         return Parsed(shown.query, session, shown.about)
-    try:
-        trees = [tree for tree in sqlglot.parse(text, dialect="trino") if tree is not None]
-    except ParseError as error:
-        place = error.errors[0] if error.errors else {}
-        raise BadSql(
-            "That is no SQL that Sluice understands.",
-            hint="It follows Trino's grammar.",
-            line=place.get("line"),
-            column=place.get("col"),
-        ) from None
-    except (RecursionError, SqlglotError):
-        raise BadSql("The SQL is nested too deep, or is no SQL.", hint="Flatten it.") from None
-    if len(trees) == 1 and isinstance(trees[0], exp.Values):
-        trees = [_select_values(trees[0])]
-    if len(trees) != 1 or not isinstance(trees[0], exp.Query) or not trees[0].selects:
-        raise BadSql("One query is taken, and that is none, or several.", hint="Write one SELECT.")
-    check_allowed(trees[0])
-    return Parsed(trees[0], session)
+    tree = read(text)
+    if isinstance(tree, exp.Values):
+        tree = _select_values(tree)
+    if not isinstance(tree, exp.Query) or not tree.selects:
+        raise BadSql("Only queries are taken.", hint="Write one SELECT.")
+    check_allowed(tree)
+    return Parsed(tree, session)
 
 
 def _select_values(values: exp.Values) -> exp.Select:

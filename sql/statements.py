@@ -15,7 +15,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from sql.parse import BadSql
+from sql.reading import BadSql, words
 from sql.rules.allowed import NotAllowedSql
 
 
@@ -236,6 +236,7 @@ def placeholders(text: str) -> int:
 
 def _expression(text: str) -> str:
     """The same expression, written by us: what was read as one value can't be anything else in its new place."""
+    _tokens(text)  # bounds it: the parser is recursive
     try:
         tree = sqlglot.parse_one(text, dialect="trino", into=exp.Condition)
     except (SqlglotError, RecursionError):
@@ -248,7 +249,7 @@ def _expression(text: str) -> str:
 
 def _tokens(text: str) -> list[Token]:
     try:
-        return list(sqlglot.tokenize(text, dialect="trino"))
+        return words(text)
     except SqlglotError:
         raise BadSql("That can't be split into words.", hint="A quote or a comment is not closed.") from None
 

@@ -37,8 +37,8 @@ def query(
 ) -> None:
     """Run SQL under a user's policies."""
     from sql.answers import answer
-    from sql.parse import BadSql
     from sql.query import SqlQuestion
+    from sql.reading import BadSql
     from sql.statements import Explain, Query, read_statement
 
     format_ = format_ or ("table" if sys.stdout.isatty() else "jsonl")

@@ -18,8 +18,8 @@ from catalog.resources import clip
 from infra.errors import Invalid
 from sql.answers import answer
 from sql.estimate import Estimate
-from sql.parse import BadSql
 from sql.query import Session, SqlQuestion, Version
+from sql.reading import BadSql
 from sql.result import Result
 from sql.statements import Explain, Query, read_statement
 from sql.values import Value, parse_value

@@ -20,8 +20,8 @@ from api.trail import HttpAccess
 from api.turns import Turns
 from infra.errors import Gone, NotFound, Unauthenticated
 from sql.answers import answer, describe_input, describe_output
-from sql.parse import BadSql
 from sql.query import SqlQuestion
+from sql.reading import BadSql
 from sql.result import Result
 from sql.statements import DescribePrepared, Execute, Explain, Query, Statement, filled, placeholders, read_statement
 

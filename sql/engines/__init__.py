@@ -27,6 +27,8 @@ class DataUnreadable(Gone):
 
 
 class QueryFailed(Internal):
+    """Its member `error` is Trino's name of what happened, for example `DIVISION_BY_ZERO`."""
+
     status = 422
     code, title = "query-failed", "The query failed on the data"
 

@@ -20,9 +20,13 @@ from catalog.lru import Lru
 from catalog.scan import ScanPlan
 from infra.keys import Keys
 from infra.settings import Settings
-from sql.engines import DataUnreadable, QueryFailed, QueryTimeout, QueryTooLarge, Run
+from sql.engines import Run
+from sql.engines.duckdb_errors import problem
+from sql.engines.duckdb_fence import fence
+from sql.engines.duckdb_lower import lower
 from sql.engines.duckdb_scan import file_parameters, read_in_place, scan, signature
 from sql.governed import Governed, relation_key
+from sql.rules.typed import typed
 
 _BATCH: Final = 65_536
 _BLOCK: Final = 64  # HMAC-SHA256's block, in bytes
@@ -99,7 +103,7 @@ class DuckDb:
         except duckdb.Error as error:
             timer.stop()
             cursor.close()
-            raise _problem(error, timed_out=timer.fired) from error
+            raise problem(error, timed_out=timer.fired) from error
         return DuckDbAnswer(cursor, reader, timer)
 
     def close(self) -> None:
@@ -119,7 +123,7 @@ class DuckDbAnswer:
         try:
             yield from self._reader
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise _problem(error, timed_out=self._timer.fired) from None
+            raise problem(error, timed_out=self._timer.fired) from None
 
     def stop(self) -> None:
         """Makes the query fail soon."""
@@ -145,7 +149,7 @@ def _reader(cursor: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
 
 
 def _lower(governed: Governed, plans: list[ScanPlan]) -> str:
-    tree = governed.tree.copy()
+    tree = lower(fence(typed(governed.tree.copy(), governed.relations), governed))
     places = {key: place for place, key in enumerate(governed.relations)}
     lists = {key: f"list_{place}" for place, key in enumerate(governed.lists)}
     for table in list(tree.find_all(exp.Table)):
@@ -200,19 +204,6 @@ def _literal(value: str | int | bool | list[str]) -> str:
     if isinstance(value, list):
         return exp.Array(expressions=[exp.Literal.string(item) for item in value]).sql(dialect="duckdb")
     return exp.convert(value).sql(dialect="duckdb")
-
-
-def _problem(error: Exception, *, timed_out: bool) -> Exception:
-    hint = "Ask for fewer rows or columns, or filter by the key."
-    if isinstance(error, duckdb.InterruptException) or timed_out:
-        return QueryTimeout("The query was stopped because it ran too long.", hint=hint)
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return QueryTooLarge("The query needs more memory than it may have.", hint=hint)
-    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | OSError):
-        return DataUnreadable(
-            "A file of the data is gone or damaged.", hint="Start again from the first page, or tell the operator."
-        )
-    return QueryFailed("The data does not allow this query.", hint="Tell the operator, with the request's id.")
 
 
 class _Timer:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Final
 
 from sqlglot import exp
 
 from infra.errors import Invalid
+from sql.functions import FUNCTIONS
 
-_MAX_DEPTH: Final = 100
+_DEEPEST: Final = 100
+_LONGEST_CHAIN: Final = 500  # a AND b AND …: nested in the tree, but not for people
 
 
 class NotAllowedSql(Invalid):
@@ -18,46 +21,65 @@ class NotAllowedSql(Invalid):
 # Parts of a query that neither reach data of their own nor call anything.
 NODES: Final[frozenset[type[exp.Expr]]] = frozenset(
     {exp.Select, exp.Union, exp.Intersect, exp.Except, exp.Subquery, exp.With, exp.CTE, exp.From, exp.Join, exp.Where}
-    | {exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Limit, exp.Offset, exp.Distinct, exp.Values, exp.Tuple}
+    | {exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Limit, exp.Offset, exp.Fetch, exp.LimitOptions}
+    | {exp.Distinct, exp.Values, exp.Tuple, exp.Lateral, exp.Unnest}
     | {exp.Table, exp.TableAlias, exp.Column, exp.Identifier, exp.Alias, exp.Star, exp.Literal, exp.Null, exp.Boolean}
     | {exp.Paren, exp.Placeholder, exp.Version, exp.Var, exp.DataType, exp.DataTypeParam, exp.ColumnDef, exp.Interval}
     | {exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.In, exp.Between}
     | {exp.Like, exp.Escape, exp.Not, exp.And, exp.Or, exp.Exists, exp.Any, exp.All}
-    | {exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod, exp.Neg, exp.DPipe, exp.Dot, exp.Bracket}
-    | {exp.Window, exp.WindowSpec, exp.Filter, exp.WithinGroup, exp.Cube, exp.Rollup, exp.GroupingSets}
+    | {exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod, exp.Neg, exp.DPipe, exp.Dot, exp.Bracket, exp.Array, exp.Struct}
+    | {exp.Window, exp.WindowSpec, exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls, exp.Lambda}
+    | {exp.Cube, exp.Rollup, exp.GroupingSets}
+    | {exp.Cast, exp.TryCast, exp.Case, exp.If, exp.CurrentDate, exp.CurrentTimestamp, exp.Localtimestamp}
+    | {exp.HexString}
 )
-
-# Functions that both engines have with one meaning.
-FUNCTIONS: Final[frozenset[type[exp.Expr]]] = frozenset(
-    {exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.CountIf, exp.ArrayAgg, exp.Stddev, exp.Variance}
-    | {exp.Cast, exp.TryCast, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Greatest, exp.Least}
-    | {exp.Abs, exp.Ceil, exp.Floor, exp.Round, exp.Lower, exp.Upper, exp.Length, exp.Substring, exp.Trim, exp.Concat}
-    | {exp.DateTrunc, exp.TimestampTrunc, exp.Extract, exp.Year, exp.Month, exp.Day}
-    | {exp.RowNumber, exp.Rank, exp.DenseRank, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.Struct}
+_CHAINS: Final = (exp.And, exp.Or, exp.Add, exp.Sub, exp.Mul, exp.DPipe, exp.Union)
+TYPES: Final[frozenset[str]] = frozenset(
+    {"BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL", "VARCHAR", "VARBINARY", "DATE"}
+    | {"TIME", "TIMESTAMP", "TIMESTAMPTZ", "INTERVAL", "UUID", "JSON", "ARRAY", "MAP", "STRUCT"}
 )
-
-# The same, where sqlglot has no class of its own.
-NAMED: Final[frozenset[str]] = frozenset({"row"})
 
 
 def check_allowed(tree: exp.Query) -> None:
     """Raises NotAllowedSql for the first part that is on no list, and for trees deeper than any person writes."""
-    pending: list[tuple[exp.Expr, int]] = [(tree, 1)]
+    pending: list[tuple[exp.Expr, int, int]] = [(tree, 1, 0)]
     while pending:
-        node, depth = pending.pop()
-        if depth > _MAX_DEPTH:
+        node, depth, chain = pending.pop()
+        if depth > _DEEPEST or chain > _LONGEST_CHAIN:
             raise NotAllowedSql("The query is nested too deep.", hint="Flatten it.")
-        if isinstance(node, exp.Anonymous):
-            if node.name.lower() not in NAMED:
-                raise _refusal(f"the function {node.name.lower()[:40]}")
-        elif type(node) not in NODES and type(node) not in FUNCTIONS:
-            raise _refusal(type(node).__name__.upper())
-        if isinstance(node, exp.Table) and not isinstance(node.this, exp.Identifier):
+        _check(node)
+        for child in node.iter_expressions():
+            if type(child) is type(node) and isinstance(child, _CHAINS):
+                pending.append((child, depth, chain + 1))
+            else:
+                pending.append((child, depth + 1, 0))
+
+
+def _check(node: exp.Expr) -> None:
+    if isinstance(node, exp.Anonymous):
+        if node.name not in FUNCTIONS:
+            raise _unknown_function(node.name.lower())
+    elif type(node) not in NODES:
+        if isinstance(node, exp.Func):
+            raise _unknown_function(node.sql_name().lower())
+        raise _refusal(type(node).__name__.upper())
+    elif isinstance(node, exp.Table):
+        if not isinstance(node.this, exp.Identifier):
             raise _refusal("a table function")
-        pending.extend((child, depth + 1) for child in node.iter_expressions())
+    elif isinstance(node, exp.DataType):
+        if not isinstance(node.this, exp.DType) or node.this.name not in TYPES:
+            raise _refusal(f"the type {node.sql(dialect='trino').lower()[:40]}")
+    elif isinstance(node, exp.With) and node.args.get("recursive"):
+        raise _refusal("WITH RECURSIVE")
+
+
+def _unknown_function(name: str) -> NotAllowedSql:
+    near = "".join(f"Did you mean {other}? " for other in difflib.get_close_matches(name, FUNCTIONS, 1))
+    return NotAllowedSql(
+        f"The query uses the function {name[:40]}.",
+        hint=f"{near}docs/functions.md lists the functions that are allowed.",
+    )
 
 
 def _refusal(what: str) -> NotAllowedSql:
-    return NotAllowedSql(
-        f"The query uses {what}.", hint="docs/sql.md lists the statements and functions that are allowed."
-    )
+    return NotAllowedSql(f"The query uses {what}.", hint="docs/sql.md lists what may be used.")
