@@ -16,7 +16,9 @@ from sql.reading import BadSql
 _LESS: Final = "Ask for fewer rows or columns, or filter by the key."
 _TRY: Final = "TRY(…) and TRY_CAST(… AS …) give null instead."
 # What the lowering itself raises: Trino's name of the error, and a sentence of ours.
-_OURS: Final = re.compile(r"Invalid Input Error: sluice:([A-Z_]+):([a-z][A-Za-z0-9 _(),]*)")
+_OURS: Final = re.compile(
+    r"(?:Invalid Input Error: |Conversion Error: Could not convert string ')sluice:([A-Z_]+):([a-z][A-Za-z0-9 _(),]*)"
+)
 _FILES: Final = re.compile("parquet|magic bytes|corrupt|snappy|zstd|thrift", re.IGNORECASE)
 
 
@@ -27,7 +29,7 @@ def problem(error: Exception, *, timed_out: bool) -> Exception:  # noqa: PLR0911
         return QueryTimeout("The query was stopped because it ran too long.", hint=_LESS)
     if isinstance(error, duckdb.OutOfMemoryException):
         return QueryTooLarge("The query needs more memory than it may have.", hint=_LESS)
-    if isinstance(error, duckdb.InvalidInputException) and (ours := _OURS.match(text)):
+    if ours := _OURS.match(text):
         return _failed(ours[1], f"{ours[2].capitalize()}.")
     if "Division by zero" in text:
         return _failed("DIVISION_BY_ZERO", "Division by zero.")

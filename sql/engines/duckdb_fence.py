@@ -3,7 +3,7 @@
 DuckDB may evaluate a caller's condition before a row filter, or on the same rows. One that fails on some values (a
 division, a conversion) would then tell of rows that are not shown. So where a query holds anything that can fail, each
 filtered relation stands below a sample of all its rows: a step that keeps every row, streams, and through which the
-optimizer may not move a condition. Conditions that can't fail are copied below, so that files are still left out by them.
+optimizer may not move a condition. Conditions that can't fail are copied below, so that they still leave files out.
 """
 
 from __future__ import annotations
@@ -40,16 +40,34 @@ def fence(tree: exp.Query, governed: Governed) -> exp.Query:
     outside = (node for node in tree.walk() if id(node) not in inside)
     if not any(filtered for _, filtered in shown) or all(map(_harmless, outside)):
         return tree
-    for subquery, filtered in shown:
-        if filtered:
-            conditions = [condition.copy() for condition in _conditions(subquery)]
-            alias = subquery.args["alias"]
-            held = exp.select("*").from_(subquery.copy(), copy=False)
-            if conditions:
-                held = held.where(*conditions, copy=False)
-            held.set("sample", exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(100)))
-            subquery.replace(exp.Subquery(this=held, alias=alias.copy()))
+    for place, subquery in enumerate(subquery for subquery, filtered in shown if filtered):
+        alias = subquery.args["alias"].copy()
+        conditions = [condition.copy() for condition in _conditions(subquery)]
+        held = exp.select("*").from_(subquery.copy(), copy=False)
+        if conditions:
+            held = held.where(*conditions, copy=False)
+        held.set("sample", exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(100)))
+        if _correlated(subquery):  # where DuckDB takes no sample
+            name = f"$fenced{place}"
+            subquery.replace(exp.Table(this=exp.to_identifier(name, quoted=True), alias=alias))
+            tree = tree.with_(exp.to_identifier(name, quoted=True), as_=held, materialized=True, copy=False)
+        else:
+            subquery.replace(exp.Subquery(this=held, alias=alias))
     return tree
+
+
+def _correlated(node: exp.Expr) -> bool:
+    """Whether it stands in a query that may refer to one around it."""
+    while node.parent is not None:
+        around = node.parent
+        if isinstance(around, exp.Exists | exp.In | exp.Any | exp.All | exp.Lateral):
+            return True
+        if isinstance(node, exp.Subquery) and not isinstance(
+            around, exp.From | exp.Join | exp.CTE | exp.SetOperation | exp.Subquery
+        ):
+            return True
+        node = around
+    return False
 
 
 def _shown(tree: exp.Query, governed: Governed) -> Iterator[tuple[exp.Subquery, bool]]:
@@ -92,9 +110,8 @@ def _harmless(node: exp.Expr) -> bool:
         return not node.args.get("query") and all(_same(node.this, item) for item in node.expressions)
     if isinstance(node, exp.Between):
         return _same(node.this, node.args["low"]) and _same(node.this, node.args["high"])
-    if isinstance(node, exp.Like):
-        return isinstance(node.expression, exp.Literal) and not isinstance(node.parent, exp.Escape)
-    return isinstance(node, exp.Cast) and _total(node)
+    plain_like = isinstance(node, exp.Like) and isinstance(node.expression, exp.Literal)
+    return (plain_like and not isinstance(node.parent, exp.Escape)) or (isinstance(node, exp.Cast) and _total(node))
 
 
 def _same(left: exp.Expr, right: exp.Expr) -> bool:

@@ -49,6 +49,11 @@ def lower(tree: exp.Query) -> exp.Query:
     for node in list(tree.find_all(exp.Anonymous)):
         if node.name == "at_timezone":  # nobody read its clock: what is left is the moment
             node.replace(node.expressions[0])
+    for window in tree.find_all(exp.Window):
+        for part in window.args.get("partition_by") or ():
+            for node in [found for found in part.find_all(exp.Anonymous) if found.name == "error"]:
+                # PARTITION BY takes no call of `error`: a conversion that fails says the same.
+                node.replace(exp.cast(node.expressions[0], "bigint"))
     return tree
 
 

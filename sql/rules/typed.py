@@ -32,7 +32,18 @@ def typed(tree: exp.Query, relations: Mapping[RelationKey, GovernedRelation]) ->
     for (namespace, name, _), governed in relations.items():
         columns = {column.name: column.type for column in governed.relation.columns}
         schema.add_table(exp.table_(name, db=namespace, catalog="lake", quoted=True), columns, dialect="trino")
+    own = [
+        (column, table)
+        for table in tree.find_all(exp.Table)
+        if table.args.get("db") and isinstance(table.parent_select, exp.Select)
+        for column in table.parent_select.find_all(exp.Column)
+        if not column.table
+    ]
+    for column, table in own:  # types are looked up by the source's name, which governed sub-selects leave out
+        column.set("table", exp.to_identifier(table.alias_or_name))
     annotate_types(tree, schema=schema, expression_metadata=_METADATA, dialect="trino")
+    for column, _ in own:
+        column.set("table", None)
     for node in tree.walk():
         check = _CHECKS.get(type(node))
         if check is not None:
