@@ -195,6 +195,14 @@ def _server(url: str) -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """A folder that a server of another user can get into: pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="sluice-stack-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextmanager
 def only_user(hive_uri: str) -> Iterator[str]:
     """Leaves the metastore's namespaces to one test at a time, empty: names in a metastore are everybody's."""
     catalog = HiveCatalog("lake", uri=hive_uri)
