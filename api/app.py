@@ -39,6 +39,7 @@ from api.routes import (
     statement,
     tables,
     tokens,
+    trino_events,
     users,
 )
 from api.statement.statements import Statements
@@ -71,7 +72,7 @@ _DECLARED = (
 )
 # Those that take a column, or a metric's parameter, as a parameter, and check the names themselves.
 # So do Trino's, which no person writes.
-_OPEN_ENDED = (rows, files, export, metrics, opa)
+_OPEN_ENDED = (rows, files, export, metrics, opa, trino_events)
 
 
 def create_app(installation: Installation) -> FastAPI:

@@ -29,9 +29,10 @@ from sql import hash_keys
 from sql.access import Trail
 from sql.canaries import Canaries
 from sql.door import Door
-from sql.engines import Engine
+from sql.engines import Engine, RanQuery
 from sql.engines.duckdb import DuckDb
 from sql.estimate import ScanLimits
+from sql.events.recorder import EventRecorder
 from sql.opa.authority import Authority
 from sql.opa.record import VerdictRecorder
 from sql.places import Whole
@@ -54,7 +55,7 @@ class Installation:
         index, search: the index of the lake's rows, and the one way to ask it.
         canaries: look whether filters and masks hold; None where a setting leaves them out.
         operations: long work.
-        authority, verdicts: what Trino is told, and its record.
+        authority, verdicts, events: what Trino is told, its record, and the record of what Trino tells.
         tracking, models, trainings, predictor: MLflow, what was trained, what trains, and what asks it.
     """
 
@@ -76,6 +77,7 @@ class Installation:
     operations: Operations
     authority: Authority
     verdicts: VerdictRecorder
+    events: EventRecorder
     tracking: Tracking
     models: Models
     trainings: Trainings
@@ -100,6 +102,14 @@ class Installation:
             told: is told of progress.
         """
         return Indexer(self.lake, Whole(self.embedded), self.index, told)
+
+    def remembered_by_trino(self) -> list[RanQuery]:
+        """The latest queries of Trino, everybody's; none where it is not the engine.
+
+        Raises:
+            Problem: Trino can't be asked.
+        """
+        return self.engine.remembered()
 
     def close(self) -> None:
         """Stops everything, in the reverse of the order in which it was started."""
@@ -156,6 +166,7 @@ def open_installation(settings: Settings) -> Installation:
             operations=operations,
             authority=Authority(policies, lake, settings.trino_user),
             verdicts=VerdictRecorder(audit),
+            events=EventRecorder(audit, accesses),
             tracking=tracking,
             models=models,
             trainings=Trainings(settings, operations, lake=lake, door=door, tracking=tracking, models=models),

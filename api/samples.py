@@ -96,6 +96,7 @@ _BY_NAME: Final[dict[str, Any]] = {
     "to": _TABLE,
     "token": "slc_Xk3v9QpL2a_…",
     "total": None,
+    "trace": None,
     "type": "duration",
     "has_password": True,
     "url": "/v1/tables/raw.transactions/rows?limit=10",

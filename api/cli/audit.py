@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from api.cli.operator import operating
-from api.cli.terminal import AsJson, emit, tell
+from api.cli.terminal import AsJson, emit, emit_rows, tell
 
 audit = typer.Typer(help="The record of every request.", no_args_is_help=True)
 
@@ -33,6 +33,37 @@ def show_tail(
                 emit(record)
             else:
                 print(_line(record), flush=True)
+
+
+@audit.command("reconcile")
+def show_unheard(
+    *,
+    hours: Annotated[float, typer.Option(min=0.01, help="How far back to look.")] = 24.0,
+    as_json: AsJson = False,
+) -> None:
+    """Name the queries of Trino of which the audit heard nothing, or only a part; exit with 1 where there are any."""
+    from datetime import UTC, datetime, timedelta
+
+    from sql.events.reconcile import reconcile
+
+    with operating() as operator:
+        operator.trail.changing()  # reading the audit is recorded before anything of it is shown
+        installation = operator.installation
+        since = datetime.now(UTC) - timedelta(hours=hours)
+        found = reconcile(installation.accesses, installation.remembered_by_trino(), since=since)
+    rows = [
+        {
+            "query_id": query.query_id,
+            "user": (query.user or "").removeprefix("user:"),
+            "at": query.at,
+            "missing": query.missing,
+            "known_by": query.known_by,
+        }
+        for query in found
+    ]
+    emit_rows(rows, as_json=as_json, empty="Of every query of Trino that is known, both events are in the audit.")
+    if found:
+        raise typer.Exit(1)
 
 
 @audit.command("verify")

@@ -41,6 +41,7 @@ class AuditedOut(BaseModel):
     code: str | None = Field(description="The problem's code, where it ended with one.")
     sql_asked: str | None = Field(description="The caller's SQL. Withheld with other resources' names.")
     sql_run: str | None = Field(description="The governed SQL. Withheld likewise.")
+    trace: str | None = Field(description="The request that sent the query to Trino, as Trino tells it.")
     status: int | None = Field(description="HTTP's status, or the exit code; null while it runs, or where it was cut.")
     rows: int | None = Field(description="Rows that left.")
     bytes: int | None = Field(description="Bytes that left.")
@@ -86,6 +87,7 @@ def shown(request: AuditedRequest, readable: set[str] | None = None) -> AuditedO
         code=code,
         sql_asked=intent.get("sql_asked") if whole else None,
         sql_run=intent.get("sql_run") if whole else None,
+        trace=intent.get("trace"),
         status=outcome.get("status"),
         rows=outcome.get("rows"),
         bytes=outcome.get("bytes"),

@@ -43,6 +43,7 @@ class Intent:
         policy_version: which version of the policy decided.
         sql_asked, sql_run: the caller's SQL and the governed one.
         parameters: the values of placeholders in `sql_run`.
+        trace: the id of the request of ours that sent a query to Trino, as Trino tells it.
         at: when.
     """
 
@@ -68,6 +69,7 @@ class Intent:
     sql_asked: str | None = None
     sql_run: str | None = None
     parameters: Mapping[str, str | None] = field(default_factory=dict)
+    trace: str | None = None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def content(self) -> bytes:
@@ -96,6 +98,7 @@ class Intent:
             sql_asked=_cut(self.sql_asked, _SQL_LIMIT),
             sql_run=_cut(self.sql_run, _SQL_LIMIT),
             parameters={name: _cut(value, _TEXT_LIMIT) for name, value in self.parameters.items()},
+            trace=_name(self.trace),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import pyarrow as pa
@@ -72,6 +73,22 @@ class Run:
     request_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RanQuery:
+    """A query as Trino itself remembers it.
+
+    Args:
+        query_id, user: which, and whose.
+        created_at: when it began.
+        state: Trino's word for how it is.
+    """
+
+    query_id: str
+    user: str
+    created_at: datetime
+    state: str
+
+
 class Answer(Protocol):
     """A running query."""
 
@@ -105,6 +122,13 @@ class Engine(Protocol):
 
         Raises:
             Problem: of those above; none of them holds the engine's own text.
+        """
+
+    def remembered(self) -> list[RanQuery]:
+        """The latest queries that did not have to come through Sluice; none in an engine that only Sluice can reach.
+
+        Raises:
+            EngineUnavailable, EngineRefused: it can't be asked.
         """
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from catalog.lru import Lru
 from catalog.scan import ScanPlan
 from infra.keys import Keys
 from infra.settings import Settings
-from sql.engines import Run
+from sql.engines import RanQuery, Run
 from sql.engines.duckdb_errors import problem
 from sql.engines.duckdb_fence import fence
 from sql.engines.duckdb_lower import lower
@@ -105,6 +105,10 @@ class DuckDb:
             cursor.close()
             raise problem(error, timed_out=timer.fired) from error
         return DuckDbAnswer(cursor, reader, timer)
+
+    def remembered(self) -> list[RanQuery]:
+        """None: nobody but Sluice reaches it."""
+        return []
 
     def close(self) -> None:
         """Frees the engine's memory and threads."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,12 +19,16 @@ from trino.exceptions import Error
 
 from infra.errors import InvalidSettings
 from infra.settings import Settings
-from sql.engines import EngineUnavailable, QueryTimeout, Run
+from sql.engines import EngineUnavailable, QueryTimeout, RanQuery, Run
 from sql.engines.trino_errors import lost, problem_of
 from sql.engines.trino_literals import literal
 from sql.engines.trino_types import arrow_type, to_arrow
 from sql.hash_keys import WITHHELD, with_keys
 
+_RECENT: Final = """
+SELECT query_id, "user", to_iso8601(created), state FROM system.runtime.queries
+"""
+_REMEMBERING: Final = 20.0  # seconds that such a question may take
 _BATCH: Final = 65_536
 _LONGEST_PAUSE: Final = 2.0  # seconds between two tries of a request
 _REQUEST: Final = (3.0, 30.0)  # seconds to connect and to wait for an answer: Trino itself answers within one
@@ -74,15 +79,44 @@ class Trino:
                     raise problem_of(error, timed_out=deadline.passed) from error
                 deadline.pause(_LONGEST_PAUSE)
 
+    def remembered(self) -> list[RanQuery]:
+        """The latest queries, everybody's, as Trino itself remembers them.
+
+        Raises:
+            Problem: it can't be asked.
+        """
+        request = self._session("", self._service, _Deadline(_REMEMBERING), {}, None)
+        try:
+            query = TrinoQuery(request, _RECENT, legacy_primitive_types=True)
+            rows = list(query.execute())
+        except (Error, requests.RequestException) as error:
+            raise problem_of(error, timed_out=False) from error
+        return [RanQuery(each, user, datetime.fromisoformat(created), state) for each, user, created, state in rows]
+
     def close(self) -> None:
         """Lets go of the connections."""
         self._connections.close()
 
     def _request(self, run: Run, deadline: _Deadline) -> TrinoRequest:
+        limits = {"query_max_run_time": f"{max(1, round(deadline.seconds))}s"}
+        user = run.user if self.enforces else self._service
+        encoding = ["json+zstd", "json"] if run.stream else None
+        return self._session(run.request_id, user, deadline, limits, encoding, asked_by=run.user)
+
+    def _session(
+        self,
+        request_id: str,
+        user: str,
+        deadline: _Deadline,
+        limits: dict[str, str],
+        encoding: list[str] | None,
+        *,
+        asked_by: str = "",
+    ) -> TrinoRequest:
         # A session for each query: the client keeps the user's name in its headers. The connections are shared.
         session = requests.Session()
         session.mount(f"{self._scheme}://", self._connections)
-        asked_by = {"X-Trino-Trace-Token": run.request_id, "X-Trino-Client-Info": run.user}
+        named = {"X-Trino-Trace-Token": request_id, "X-Trino-Client-Info": asked_by}
         return TrinoRequest(
             host=self._host,
             port=self._port,
@@ -90,12 +124,12 @@ class Trino:
             http_session=session,
             auth=self._auth,
             client_session=ClientSession(
-                user=run.user if self.enforces else self._service,
+                user=user,
                 source="sluice",
                 timezone="UTC",
-                properties={"query_max_run_time": f"{max(1, round(deadline.seconds))}s"},
-                headers={name: value for name, value in asked_by.items() if value},
-                encoding=["json+zstd", "json"] if run.stream else None,
+                properties=limits,
+                headers={name: value for name, value in named.items() if value},
+                encoding=encoding,
             ),
             max_attempts=1_000,  # the deadline ends it
             request_timeout=_REQUEST,

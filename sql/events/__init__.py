@@ -1,0 +1,1 @@
+"""What Trino tells of the queries that it ran, joined with what Sluice knows of them."""
