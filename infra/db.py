@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+
+from infra.errors import Unavailable
+
+
+class DatabaseUnavailable(Unavailable):
+    code, title = "database-unavailable", "Sluice's own database does not answer"
 
 
 class Database:
@@ -29,6 +36,7 @@ class Database:
         self.engine: Engine = create_engine(
             url,
             connect_args={"timeout": 30} if sqlite else {},
+            pool_pre_ping=not sqlite,  # a server that was restarted costs nobody a failed request
             json_deserializer=orjson.loads,  # the policy is read from JSON columns, a hundred thousand at a time
         )
         if sqlite:
@@ -39,16 +47,34 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session for questions: nothing that it changes is kept."""
-        with self._sessions() as session:
+        with self._answering(), self._sessions() as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """One unit of work: all of it is kept when the block ends well, none of it otherwise."""
-        with self._sessions() as session:
+        with self._answering(), self._sessions() as session:
             session.connection(execution_options={"sluice_writing": True})
             yield session
             session.commit()
+
+    def number(self, sql: str) -> int | None:
+        """The one number that a question gives, straight through the driver: a session would cost ten times as much."""
+        with self._answering(), closing(self.engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(sql)
+            row = cursor.fetchone()
+            return int(row[0]) if row else None
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turns a database that is away, full or locked for too long into one problem."""
+        try:
+            yield
+        except (OperationalError, self.engine.dialect.loaded_dbapi.OperationalError) as error:
+            raise DatabaseUnavailable(
+                "Sluice's own database does not answer now.", hint="Try again; an operator finds the cause in the log."
+            ) from error
 
     def close(self) -> None:
         self.engine.dispose()

@@ -40,12 +40,4 @@ class PolicyStore:
             return index
 
     def _version(self) -> int:
-        # Straight through the driver: each request asks this, and a session would cost ten times as much.
-        connection = self._db.engine.raw_connection()
-        try:
-            cursor = connection.cursor()
-            cursor.execute("SELECT version FROM policy_version")
-            row = cursor.fetchone()
-            return int(row[0]) if row else 0
-        finally:
-            connection.close()
+        return self._db.number("SELECT version FROM policy_version") or 0

@@ -231,7 +231,7 @@ class AuditIndex:
         while not self._stop.wait(_INTERVAL):
             try:
                 self.catch_up()
-            except (AuditDamaged, OSError, SQLAlchemyError):
+            except (Unavailable, OSError, SQLAlchemyError):
                 # Whoever asks next is told; here there is nobody to tell, and it may be better later.
                 self._stop.wait(_INTERVAL * 10)
 
