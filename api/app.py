@@ -30,6 +30,7 @@ from api.routes import (
     opa,
     operations,
     problem_pages,
+    replays,
     resources,
     roles,
     rows,
@@ -51,6 +52,7 @@ _THREADS = 128
 # The routes whose parameters are all declared; others are refused before the handler runs.
 _DECLARED = (
     models,
+    replays,
     login,
     tokens,
     users,
@@ -86,6 +88,7 @@ def create_app(installation: Installation) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         unsubscribe = subscribe(Metrics(registry))
+        installation.replays.recover()  # those that the last process died over
         # Slow queries of several people wait in threads: quick requests must find one all the same.
         current_default_thread_limiter().total_tokens = _THREADS
         yield

@@ -9,12 +9,14 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
+from api.replay_records import ReplayRecords
 from catalog.lake import Lake
 from infra.db import Database
 from infra.keys import Keys, load_or_create
 from infra.migrate import migrate
 from infra.operations import Operations
 from infra.settings import Settings
+from pipeline.replay.replays import Replays
 from policies.audit.index import AuditIndex
 from policies.audit.log import AuditLog
 from policies.authenticate import Authenticator
@@ -57,6 +59,7 @@ class Installation:
         operations: long work.
         authority, verdicts, events: what Trino is told, its record, and the record of what Trino tells.
         tracking, models, trainings, predictor: MLflow, what was trained, what trains, and what asks it.
+        replays: what re-pushes rows.
     """
 
     settings: Settings
@@ -82,6 +85,7 @@ class Installation:
     models: Models
     trainings: Trainings
     predictor: Predictor
+    replays: Replays
     _stack: ExitStack
 
     @contextmanager
@@ -171,6 +175,7 @@ def open_installation(settings: Settings) -> Installation:
             models=models,
             trainings=Trainings(settings, operations, lake=lake, door=door, tracking=tracking, models=models),
             predictor=Predictor(tracking),
+            replays=Replays(settings, lake, door, operations, records=ReplayRecords(audit)),
             _stack=stack.pop_all(),
         )
 

@@ -73,6 +73,7 @@ class Processor:
     ) -> None:
         self._broker, self._topic, self._tables = broker, topic, tables
         self._batch, self._linger = batch, linger
+        self._reached: dict[int, int] = {}  # where a partition ended when all of it was in the lake
         named = {} if instance is None else {"group.instance.id": instance}
         partitions = broker.partitions(topic)
         self._consumer = broker.consumer(
@@ -102,19 +103,23 @@ class Processor:
             messages += more
             if more and more[-1].error() is not None:
                 break  # the end of a partition: what is there now is enough
-        messages = [message for message in messages if sound(message)]
-        if not messages:
-            return 0
+        real = [message for message in messages if sound(message)]
         try:
-            self._write(messages, datetime.now(UTC), start)
+            if real:
+                self._write(real, datetime.now(UTC), start)
         except Overtaken:
             self._rewind()
             return 0
-        return len(messages)
+        self._reached.update(place_of(message) for message in messages if message.error() is not None)
+        return len(real)
 
     def drain(self, until: dict[int, int]) -> None:
         """Works until the lake has all messages before these offsets."""
-        while any(self._tables.next_offsets(self._topic).get(place, 0) < end for place, end in until.items()):
+        while True:
+            there = self._tables.next_offsets(self._topic)
+            # Markers of transactions have offsets as well, and are never messages.
+            if all(max(there.get(place, 0), self._reached.get(place, 0)) >= end for place, end in until.items()):
+                return
             self.step()
 
     def close(self) -> None:

@@ -49,6 +49,13 @@ class Operator:
 
         return Access(self.principal, "cli", self.trail.request_id, self.trail)
 
+    def following(self, door: str) -> Access:
+        """For work that goes on in the background, with a record of its own that whoever does it ends."""
+        from sql.access import Access
+
+        trail = self.trail.follow_up(door)
+        return Access(self.principal, door, trail.request_id, trail)
+
     def changing(self) -> AbstractContextManager[Session]:
         """One unit of work that is recorded before it begins."""
         return self.installation.changing(self.trail)

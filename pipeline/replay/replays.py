@@ -27,6 +27,7 @@ from pipeline.tables import SCHEMAS
 from pipeline.transactions import RAW_SCHEMA
 from sql.access import Access
 from sql.door import Door
+from sql.resolve import resolve
 
 KIND: Final = "replay"
 _ACTIVE: Final = ("queued", "running", "paused")
@@ -75,13 +76,14 @@ class Replays:
         self._door.decide(access, "replay", request.table)
         Broker.of(self._settings)
         pinned = self._lake.relation(request.table)
-        question(self._lake, request, pinned)
+        asked = question(self._lake, request, pinned)
         decision = self._door.decide(access, "replay", request.table, pinned)
         if decision.masked or not set(RAW_SCHEMA.names) <= set(decision.columns):
             raise ReplayRestricted(
                 "A masked or missing value would be sent in place of the true one.",
                 hint="Ask for the action 'replay' without masks, on all columns.",
             )
+        resolve(asked, pinned, decision)  # so that a wrong column or value is told at once
         if not request.dry_run:
             self._one_at_a_time(request)
         document = {

@@ -16,7 +16,8 @@ from api.app import create_app
 from api.initialise import initialise
 from api.installation import Installation, open_installation
 from infra.settings import Settings
-from pipeline.transactions import SCHEMA
+from pipeline.broker import MockBroker
+from pipeline.transactions import QUARANTINE_SCHEMA, SCHEMA
 from policies.people import create_user
 
 PASSWORD = "correct horse battery staple"
@@ -80,10 +81,17 @@ def rows(count: int = 30) -> list[dict[str, Any]]:
     ]
 
 
+def place(offset: int) -> dict[str, Any]:
+    """The message that a row came in."""
+    return {"kafka_topic": "transactions.raw", "kafka_partition": 0, "kafka_offset": offset}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("server")
-    settings = Settings(state_dir=folder / "state", lake_dir=folder / "lake")
+    broker = MockBroker()
+    broker.make("transactions.raw")
+    settings = Settings(state_dir=folder / "state", lake_dir=folder / "lake", kafka=broker.bootstrap)
     issued = initialise(settings)
     assert issued is not None
     landing = folder / "lake" / "landing"
@@ -98,6 +106,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         installation.lake.iceberg.create_namespace(namespace)
         table = installation.lake.iceberg.create_table(f"{namespace}.transactions", SCHEMA)
         table.append(pa.Table.from_pylist(rows(), SCHEMA))
+    refused = [{**row, "reason": "time-too-old"} | place(n) for n, row in enumerate(rows(2))]
+    quarantine = installation.lake.iceberg.create_table("curated.quarantine", QUARANTINE_SCHEMA)
+    quarantine.append(pa.Table.from_pylist(refused, QUARANTINE_SCHEMA))
     with installation.db.writing() as session:
         for name in ("alice", "bob"):
             create_user(session, name, now=datetime.now(UTC), password=PASSWORD)
@@ -116,3 +127,4 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert server.call("POST", "/v1/grants", json=grant).status_code == 201
         yield server
     installation.close()
+    broker.close()
