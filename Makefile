@@ -23,7 +23,7 @@ install: .venv/installed  ## Make .venv, with sluice and everything that tests n
 demo: install  ## Start a complete example: lake, users, API (ARGS="--port 8001")
 	@$(BIN)/sluice demo $(ARGS)
 
-test: install  ## Run every test (ARGS="tests/policies -k masks")
+test: install .clients/dbt/installed .clients/harlequin/installed  ## Run every test (ARGS="tests/policies -k masks")
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: install  ## Format, lint, types, import rules, docs, structure
@@ -58,11 +58,19 @@ lock: $(UV)  ## Resolve the dependencies anew, within pyproject.toml's bounds
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) $(ARGS) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	$(COMPILE) $(ARGS) requirements/uv.in -o requirements/uv.txt
+	$(COMPILE) $(ARGS) requirements/dbt.in -o requirements/dbt.txt
+	$(COMPILE) $(ARGS) requirements/harlequin.in -o requirements/harlequin.txt
 
 .venv/installed: pyproject.toml requirements/dev.txt | $(UV)
 	test -x $(BIN)/python || $(UV) venv --quiet --python '$(or $(PYTHON),>=3.11,<3.15)' .venv
 	VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes -r requirements/dev.txt
 	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Tools of analysts that tests/clients runs, each in an environment of its own.
+.clients/%/installed: requirements/%.txt | $(UV)
+	test -x .clients/$*/bin/python || $(UV) venv --quiet --python '$(or $(PYTHON),>=3.11,<3.15)' .clients/$*
+	VIRTUAL_ENV=.clients/$* $(UV) pip install --quiet --require-hashes -r $<
 	touch $@
 
 # A Python without the venv module, or one that its distribution manages (PEP 668), still installs into a folder.

@@ -103,7 +103,7 @@ def _information_tables(known: Known, only: Narrowed) -> Iterator[Row]:
 
 def _information_columns(known: Known, only: Narrowed) -> Iterator[Row]:
     for schema, table, place, name, type_, nullable in _columns(known, only):
-        yield "lake", schema, table, name, place, None, "YES" if nullable else "NO", type_
+        yield "lake", schema, table, name, place, None, "YES" if nullable else "NO", type_, None, None
 
 
 def _privileges(known: Known, only: Narrowed) -> Iterator[Row]:
@@ -204,7 +204,7 @@ _ALL: Final = (
         "columns",
         _texts("table_catalog", "table_schema", "table_name", "column_name")
         | {"ordinal_position": "bigint"}
-        | _texts("column_default", "is_nullable", "data_type"),
+        | _texts("column_default", "is_nullable", "data_type", "comment", "extra_info"),  # Trino hides the last two
         _information_columns,
     ),
     Listing(

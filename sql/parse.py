@@ -146,6 +146,7 @@ class Parsed:
             raise BadSql(_first_line(error), hint=_COLUMNS_HINT) from None
         if not isinstance(tree, exp.Query):
             raise BadSql("Only queries are taken.", hint="Write SELECT …")
+        _shorten(tree)
         _label(tree)
         return tree
 
@@ -200,6 +201,20 @@ def _outermost(tree: exp.Query) -> exp.Select | None:
             return None
         tree = inner
     return tree
+
+
+def _shorten(tree: exp.Query) -> None:
+    """Leaves a column only its table's alias: its schema is not there any more once the table is a sub-select."""
+    for scope in traverse_scope(tree):
+        for column in scope.columns:
+            if column.args.get("db") is None:
+                continue
+            source = scope.sources.get(column.table)
+            known = (source.db.rpartition(".")[2], source.name) if isinstance(source, exp.Table) else None
+            if known != (column.db, column.table):  # an alias hides the schema
+                raise ColumnNotFound(f"Column '{column.sql()[:80]}' cannot be resolved.", hint=_COLUMNS_HINT)
+            column.set("db", None)
+            column.set("catalog", None)
 
 
 def _keep_labels(tree: exp.Query) -> None:

@@ -188,9 +188,17 @@ class Running:
         return self.document(base, "FINISHED", **members)
 
     async def _came(self, seconds: float) -> bool:
-        if self._coming is None:
+        if self._coming is None or self._coming.done():
             return True
-        await asyncio.wait({asyncio.wrap_future(self._coming)}, timeout=seconds)
+        arrived, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def tell(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the server has stopped meanwhile
+                loop.call_soon_threadsafe(arrived.set)
+
+        self._coming.add_done_callback(tell)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(arrived.wait(), seconds)
         return self._coming.done()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

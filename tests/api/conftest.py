@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -86,15 +87,12 @@ def place(offset: int) -> dict[str, Any]:
     return {"kafka_topic": "transactions.raw", "kafka_partition": 0, "kafka_offset": offset}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder: Path = tmp_path_factory.mktemp("server")
-    broker = MockBroker()
-    broker.make("transactions.raw")
-    settings = Settings(state_dir=folder / "state", lake_dir=folder / "lake", kafka=broker.bootstrap)
+@contextmanager
+def serving(settings: Settings) -> Iterator[Server]:
+    """Two tables and a file in a new lake, three people, and one grant, until the block ends."""
     issued = initialise(settings)
     assert issued is not None
-    landing = folder / "lake" / "landing"
+    landing = settings.lake_dir / "landing"
     landing.mkdir(parents=True)
     (landing / "2026-11-24.ndjson").write_text(
         '{"transaction_id": "a", "country": "FR", "amount": 1.5}\n'
@@ -127,4 +125,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert server.call("POST", "/v1/grants", json=grant).status_code == 201
         yield server
     installation.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder: Path = tmp_path_factory.mktemp("server")
+    broker = MockBroker()
+    broker.make("transactions.raw")
+    with serving(Settings(state_dir=folder / "state", lake_dir=folder / "lake", kafka=broker.bootstrap)) as server:
+        yield server
     broker.close()

@@ -72,6 +72,23 @@ def test_columns_and_titles_are_called_as_they_are_written(house: House) -> None
     assert names("VALUES (1, 'a'), (2, 'b')") == ["_col0", "_col1"]
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("SELECT raw.t.id FROM raw.t WHERE lake.raw.t.id = 1", True),
+        ("SELECT t.id FROM lake.raw.t WHERE raw.t.id = 1", True),
+        ("SELECT other.t.id FROM raw.t WHERE id = 1", False),
+        ("SELECT raw.x.id FROM raw.t AS x WHERE id = 1", False),
+    ],
+)
+def test_a_column_may_name_its_tables_schema(house: House, text: str, found: bool) -> None:
+    if found:
+        assert rows(house, "alice", text) == [(1,)]
+    else:
+        with pytest.raises(Problem):
+            rows(house, "alice", text)
+
+
 @pytest.mark.parametrize("user", ["alice", "bob"])
 def test_lists_hold_only_what_the_caller_may_discover(house: House, user: str) -> None:
     """Whoever may read nothing sees no name of anything; nobody sees a name that is not theirs."""
