@@ -50,7 +50,7 @@ class Artefact:
 
 
 def pinned() -> dict[str, list[Artefact]]:
-    """Every bundle of `artefacts.txt` with its files, an archive first."""
+    """Every bundle of `artefacts.txt` with its files; the first of them is the server, and gives the version."""
     bundles: dict[str, list[Artefact]] = {}
     for line in (files("infra.stack") / "artefacts.txt").read_text().splitlines():
         if line and not line.startswith("#"):
