@@ -85,6 +85,7 @@ class Indexer:
                 break
             try:
                 self._follow(resource, state, stopped)
+                self._failed.pop(resource, None)
             except ResourceNotFound:
                 if state is not None:
                     self._forget(state)
