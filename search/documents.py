@@ -90,7 +90,9 @@ def _facts(column: Column, values: pa.Array) -> pa.Array:
 
 def _words(column: Column, values: pa.Array) -> pa.Array:
     folded = pc.fill_null(fold(values.cast(pa.string())), "")
-    return pc.replace_substring_regex(folded, r"([^ ]+)", rf"{code(column.name)}:\1")
+    prefix = f"{code(column.name)}:"
+    said = pc.binary_join_element_wise(prefix, pc.replace_substring(folded, " ", f" {prefix}"), "")
+    return pc.if_else(pc.equal(folded, ""), "", said)
 
 
 def _joined(columns: list[pa.Array], count: int) -> list[str]:

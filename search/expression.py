@@ -123,16 +123,16 @@ ALWAYS: Final = Always()
 
 def all_of(parts: Iterable[Expression]) -> Expression:
     """Holds where each part does."""
-    kept = [part for part in dict.fromkeys(parts) if part != ALWAYS]
-    if NEVER in kept:
+    kept = [part for part in parts if not isinstance(part, Always)]
+    if any(isinstance(part, Never) for part in kept):
         return NEVER
     return kept[0] if len(kept) == 1 else And(tuple(kept)) if kept else ALWAYS
 
 
 def any_of(parts: Iterable[Expression]) -> Expression:
     """Holds where one part does."""
-    kept = [part for part in dict.fromkeys(parts) if part != NEVER]
-    if ALWAYS in kept:
+    kept = [part for part in parts if not isinstance(part, Never)]
+    if any(isinstance(part, Always) for part in kept):
         return ALWAYS
     return kept[0] if len(kept) == 1 else Or(tuple(kept)) if kept else NEVER
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Final
 
 import pyarrow as pa
 
@@ -17,111 +17,28 @@ from infra.errors import Internal, Problem
 from infra.keys import Keys
 from infra.observe import Failed, observe
 from policies.decide import decide
+from policies.decision import Decision
 from policies.index import PolicyIndex
+from search.answer import Answer, Behind, Hit, Reason, SearchQuestion
+from search.asking import find
 from search.documents import event_time
-from search.expression import Expression, From, all_of, any_of
 from search.filters import NotSearchable
 from search.governed import Asked, Governed
-from search.index import Index, Indexed, Search, View
+from search.index import Index, Indexed, View
 from search.indexer import file_number
 from search.language import parse_search
-from search.matching import Matched, match
+from search.matching import match
 from search.presence import Presence, Present, is_current
 from sql.access import Access, Reading
 from sql.cursors import Cursor, Cursors, OutdatedCursor, digest
 from sql.door import Door, Policies
 from sql.rows import FILE, POSITION
 
-Order = Literal["relevance", "time"]
-Reason = Literal["indexing", "newer-version", "version-gone", "row-filter"]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class IndexMismatch(Internal):
     code, title = "index-mismatch", "The index told of a row that is not there"
-
-
-@dataclass(frozen=True, slots=True)
-class SearchQuestion:
-    """What a caller asks.
-
-    Args:
-        text: in the query language.
-        start, end: between which the event time lies, the end left out.
-        resource: the only one to search.
-        order: by rank, or the newest first.
-        limit: hits on a page.
-        cursor: where the last page ended, opaque.
-    """
-
-    text: str
-    start: datetime | None = None
-    end: datetime | None = None
-    resource: Resource | None = None
-    order: Order = "relevance"
-    limit: int = 10
-    cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A record that was found.
-
-    Args:
-        resource: where.
-        key: names of its key columns, where the caller may see them all.
-        snapshot_id: the version that it was found in, where there are versions.
-        event_time: name of the column that tells when it happened, where there is one to see.
-        record: one row of the columns that the caller may see, as they may see them.
-        matched: where the terms were found in it.
-    """
-
-    resource: Resource
-    key: tuple[str, ...]
-    snapshot_id: int | None
-    event_time: str | None
-    record: pa.RecordBatch
-    matched: tuple[Matched, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """A resource of which the answer does not tell the newest, or nothing.
-
-    Args:
-        resource: which one.
-        reason: `indexing` (its first load is under way), `newer-version` (found in the version before), `version-gone`
-            (that is no longer kept: not searched) or `row-filter` (the index can't express it: not searched).
-        indexed_snapshot_id, snapshot_id: the versions of the index and of the lake.
-        since: when the lake's version came to be.
-    """
-
-    resource: Resource
-    reason: Reason
-    indexed_snapshot_id: int | None
-    snapshot_id: int | None
-    since: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A page of hits.
-
-    Args:
-        total: hits on all pages.
-        resources: hits by resource, most first; only those that have some.
-        hits: this page's.
-        next_cursor: where the next page starts; None on the last one.
-        behind: resources of which this is not the newest.
-        policy_version: which version of the policy decided.
-    """
-
-    total: int
-    resources: tuple[tuple[Resource, int], ...]
-    hits: tuple[Hit, ...]
-    next_cursor: str | None
-    behind: tuple[Behind, ...]
-    policy_version: int
 
 
 @dataclass(slots=True)
@@ -150,6 +67,7 @@ class SearchDoor:
         self._lake, self._policies, self._door, self._index = lake, policies, door, index
         self._cursors = Cursors(keys.cursors)
         self._presence = Presence(lake)
+        self._searched: Lru[tuple[object, ...], Governed] = Lru(4096)
         self._relations: Lru[tuple[Resource, str, str], Relation] = Lru(4096)
         self._ordinals: Lru[tuple[Resource, str, str], Mapping[int, int]] = Lru(256)
         self._holders: Lru[str, Mapping[int, Resource]] = Lru(8)
@@ -181,7 +99,9 @@ class SearchDoor:
                 )
         self._record(access, scope, question)
         with access.timed("search"):
-            counts, places, after = _find(view, scope, asked, question, cursor.values if cursor else None)
+            last = tuple(str(value) for value in cursor.values) if cursor else None
+            searched = scope.governed.values()
+            counts, places, after = find(view, searched, asked, order=question.order, limit=question.limit, after=last)
         hits = self._read(access, view, scope, asked, places)
         next_cursor = None
         if after is not None:
@@ -220,7 +140,7 @@ class SearchDoor:
                 relation = self._relation(state)
                 decision = decide(scope.policies, access.principal, "read", resource, relation, now=now)
                 if decision.allowed:
-                    scope.governed[resource] = Governed(relation, decision)
+                    scope.governed[resource] = self._governed(relation, decision)
                     if not current:
                         scope.behind.append(_behind(present, state, "newer-version"))
             except NotSearchable:
@@ -228,6 +148,10 @@ class SearchDoor:
             except Problem:
                 scope.behind.append(_behind(present, state, "version-gone"))
         return scope
+
+    def _governed(self, relation: Relation, decision: Decision) -> Governed:
+        key = (relation.resource, relation.uuid, relation.stamp, decision.policy_version, decision.fingerprint)
+        return self._searched.get(key, lambda: Governed(relation, decision))
 
     def _relation(self, state: Indexed) -> Relation:
         key = (state.resource, state.uuid, state.stamp)
@@ -248,14 +172,7 @@ class SearchDoor:
                         if each.relation.snapshot is not None
                     },
                     columns=tuple(dict.fromkeys(column.name for each in searched for column in each.columns)),
-                    row_filters={
-                        str(each.relation.resource): tuple(
-                            shown.row_filter.sql(dialect="trino")
-                            for shown in each.decision.views
-                            if shown.row_filter is not None
-                        )
-                        for each in searched
-                    },
+                    row_filters={str(each.relation.resource): each.row_filters for each in searched},
                     masks={str(each.relation.resource): each.decision.masked for each in searched},
                     grants=tuple(shown.grant_id for each in searched for shown in each.decision.views),
                     policy_version=scope.policies.version,
@@ -296,65 +213,6 @@ class SearchDoor:
             return {file_number(relation, file): file.ordinal for file in self._lake.plan(relation).files}
 
         return self._ordinals.get((relation.resource, relation.uuid, relation.stamp), plan)
-
-
-def _find(
-    view: View, scope: _Scope, asked: Asked, question: SearchQuestion, after: tuple[str | None, ...] | None
-) -> tuple[Mapping[str, int], list[tuple[int, int]], tuple[str, ...] | None]:
-    """Hits by resource, one page of places, and where to go on.
-
-    In the order of time, rows come first whose time may be known; those that show it masked, or have none, follow.
-    """
-    groups = _groups(scope.governed.values())
-    parts: list[tuple[bool, Expression]] = []
-    for by_time in (True, False) if question.order == "time" else (False,):
-        of = [group for group in groups if question.order != "time" or group[0].clear_time == by_time]
-        parts.append((by_time, any_of(_where(group, asked) for group in of)))
-    better = _better(groups, asked) if question.order == "relevance" else []
-    counts = view.find(Search(any_of(part for _, part in parts), limit=1, count=True)).counts
-    first = int(after[0] or 0) if after else 0
-    rest = tuple(str(value) for value in after[1:]) or None if after else None
-    places: list[tuple[int, int]] = []
-    for number, (by_time, where) in enumerate(parts):
-        if number < first:
-            continue
-        missing = question.limit - len(places)
-        if not missing:
-            return counts, places, (str(number),)
-        found = view.find(Search(where, better, by_time, rest if number == first else None, missing + 1))
-        places += [(place.file, place.row) for place in found.places[:missing]]
-        if len(found.places) > missing:
-            return counts, places, (str(number), *found.places[missing - 1].after)
-    return counts, places, None
-
-
-def _groups(searched: Sequence[Governed] | Any) -> list[list[Governed]]:
-    """Resources that are asked the same: they have the same columns, under the same rules."""
-    groups: dict[object, list[Governed]] = {}
-    for governed in searched:
-        columns = tuple((column.name, column.type) for column in governed.relation.columns)
-        groups.setdefault((governed.decision.fingerprint, columns), []).append(governed)
-    return list(groups.values())
-
-
-def _where(group: Sequence[Governed], asked: Asked) -> Expression:
-    return all_of([_of(group), group[0].where(asked)])
-
-
-def _better(groups: Sequence[Sequence[Governed]], asked: Asked) -> list[tuple[Expression, int]]:
-    ranked: dict[int, list[list[Expression]]] = {}
-    for group in groups:
-        for place, (part, weight) in enumerate(group[0].better(asked)):
-            ranked.setdefault(weight, [])
-            slots = ranked[weight]
-            while len(slots) <= place:
-                slots.append([])
-            slots[place].append(all_of([_of(group), part]))
-    return [(any_of(parts), weight) for weight, slots in ranked.items() for parts in slots if parts]
-
-
-def _of(group: Sequence[Governed]) -> Expression:
-    return From(tuple(str(governed.relation.resource) for governed in group))
 
 
 def _hit(governed: Governed, asked: Asked, row: pa.Table) -> Hit | None:

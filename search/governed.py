@@ -64,6 +64,8 @@ class Governed:
         out_of_sight = [where(hidden, known, holds=False) for hidden in decision.hidden_rows]
         self.rows = all_of([any_of(self._shown), *out_of_sight])
         self.columns = tuple(known[name] for name in decision.columns if is_searched(known[name]))
+        filters = [view.row_filter for view in decision.views]
+        self.row_filters = tuple(each.sql(dialect="trino") for each in filters if each is not None)
         point = event_time(relation)
         self._point = point if point in self.columns else None
 

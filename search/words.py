@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 _MARKS: Final = r"\p{Mn}+"
 _UNSPACED: Final = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{So}])"
 _BETWEEN: Final = r"[^\p{L}\p{N}\p{Mc}\p{So}]+"
+_BETWEEN_ASCII: Final = r"[^0-9a-z]+"
 LONGEST: Final = 64  # characters of a word that count
 _CLIP: Final = rf"([^ ]{{{LONGEST}}})[^ ]+"
 
@@ -28,14 +29,16 @@ def fold(texts: pa.Array) -> pa.Array:
     Args:
         texts: strings; nulls stay.
     """
-    if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+    if pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+        parted = pc.replace_substring_regex(pc.ascii_lower(texts), _BETWEEN_ASCII, " ")
+    else:
         texts = pc.utf8_normalize(texts, form="NFKD")
         texts = pc.replace_substring_regex(texts, _MARKS, "")
         texts = pc.replace_substring_regex(texts, _UNSPACED, r" \1 ")
-    lowered = pc.utf8_lower(texts)
-    parted = pc.replace_substring_regex(lowered, _BETWEEN, " ")
-    clipped = pc.replace_substring_regex(parted, _CLIP, r"\1")
-    return pc.utf8_trim(clipped, characters=" ")
+        parted = pc.replace_substring_regex(pc.utf8_lower(texts), _BETWEEN, " ")
+    if (pc.max(pc.binary_length(parted)).as_py() or 0) > LONGEST:
+        parted = pc.replace_substring_regex(parted, _CLIP, r"\1")
+    return pc.ascii_trim(parted, characters=" ")
 
 
 @lru_cache(maxsize=65_536)

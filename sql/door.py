@@ -219,11 +219,11 @@ class Door:
         decision = self.decide(access, "read", relation.resource, relation)
         names = decision.columns
         with access.timed("rewrite"):
-            tree = places_tree(relation, names, len(places))
             base = relation_key(table_of(relation))
             shape = (relation.resource, relation.uuid, relation.stamp, decision.fingerprint, names, len(places), "at")
 
             def prepare() -> _Prepared:
+                tree = places_tree(relation, names, len(places))
                 return _Prepared(govern(tree, {base: GovernedRelation(relation, decision)}, positions=True), None)
 
             prepared = self._prepared.get(shape, prepare)

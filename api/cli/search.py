@@ -49,7 +49,7 @@ def search(
     from datetime import UTC
 
     from catalog.resources import Resource
-    from search.find import SearchQuestion
+    from search.answer import SearchQuestion
 
     kind, _, name = (resource or "").partition(":")
     question = SearchQuestion(

@@ -16,7 +16,7 @@ from api.pages import PageInfo
 from api.parameters import Moment
 from catalog.resources import Resource, ResourceNotFound
 from infra.errors import Invalid
-from search.find import Answer, Hit, SearchQuestion
+from search.answer import Answer, Hit, SearchQuestion
 from search.language import MOST_CHARACTERS, MOST_TERMS
 from sql.grammar import LimitTooLarge
 

@@ -17,8 +17,9 @@ from infra.settings import Settings
 from policies.index import KnownUser, PolicyIndex, Rule, concerned
 from policies.patterns import Pattern
 from policies.principal import Principal
+from search.answer import Answer, SearchQuestion
 from search.elasticsearch import ElasticsearchIndex
-from search.find import Answer, SearchDoor, SearchQuestion
+from search.find import SearchDoor
 from search.index import Index
 from search.indexer import Indexer
 from search.tantivy import TantivyIndex

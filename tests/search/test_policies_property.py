@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policies.principal import Principal
-from search.find import SearchDoor, SearchQuestion
+from search.answer import SearchQuestion
+from search.find import SearchDoor
 from search.indexer import Indexer
 from search.tantivy import TantivyIndex
 from sql.access import Access
