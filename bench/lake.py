@@ -91,6 +91,7 @@ def serving(settings: Settings, token: str, **changes: str) -> Iterator[tuple[Cl
         "SLUICE_LAKE_DIR": str(settings.lake_dir),
         "SLUICE_PORT": str(port),
         "SLUICE_LOG_LEVEL": "error",
+        "SLUICE_SEARCH": "elasticsearch",  # no indexer in the server that is measured
         **changes,
     }
     process = subprocess.Popen([sys.executable, "-c", "from api.cli import main; main()", "serve"], env=environment)

@@ -77,6 +77,15 @@ class OperationEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFollowed(Event):
+    """The indexer looked at the lake: how much is not up to date now, and how old the oldest of that is."""
+
+    level: str = field(default="debug", repr=False)
+    behind: int
+    lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Event):
     """Something broke that should not: the answer was a 500, or a thread in the background went on without it.
 
@@ -160,6 +169,8 @@ class Metrics:
         self._audited = Counter("sluice_audit_records", "Audit records made durable.", registry=registry)
         self._audit = Histogram("sluice_audit_write_seconds", "Time of one durable write.", registry=registry)
         self._operations = Counter("sluice_operations", "Operations ended.", ["kind", "state"], registry=registry)
+        self._behind = Gauge("sluice_search_behind", "Tables and files not up to date in search.", registry=registry)
+        self._lag = Gauge("sluice_search_lag_seconds", "Age of the oldest version that waits.", registry=registry)
         self._failures = Counter("sluice_failures", "Errors that should not be.", ["where"], registry=registry)
 
     def __call__(self, event: Event) -> None:
@@ -179,5 +190,8 @@ class Metrics:
                 self._audit.observe(event.seconds)
             case OperationEnded():
                 self._operations.labels(event.kind, event.state).inc()
+            case SearchFollowed():
+                self._behind.set(event.behind)
+                self._lag.set(event.lag_seconds)
             case Failed():
                 self._failures.labels(event.where).inc()

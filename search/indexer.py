@@ -20,9 +20,10 @@ from catalog.relations import Relation
 from catalog.resources import Resource, ResourceNotFound
 from catalog.scan import ScanFile
 from infra.errors import Problem
+from infra.observe import SearchFollowed, observe
 from search.documents import Documents, documents
 from search.index import Change, Index, Indexed
-from search.presence import is_current, present_in
+from search.presence import is_current, lags, present_in
 from search.problems import IndexBusy, SearchUnavailable
 from sql.places import Whole
 
@@ -94,6 +95,8 @@ class Indexer:
             except Problem as problem:
                 lasting = now is not None and problem.status < 500
                 self._failed[resource] = (now.stamp if now is not None and lasting else "", problem)
+        waiting = [lag for lag in lags(present.values(), self._index.view().states) if lag.state != "current"]
+        observe(SearchFollowed(behind=len(waiting), lag_seconds=max((lag.seconds for lag in waiting), default=0.0)))
         return {resource: problem for resource, (_, problem) in self._failed.items()}
 
     def _forget(self, state: Indexed) -> None:

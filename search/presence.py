@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,27 +57,27 @@ class Lag:
     seconds: float
 
 
-def lags(lake: Lake, states: Mapping[Resource, Indexed]) -> list[Lag]:
+def lags(present: Iterable[Present], states: Mapping[Resource, Indexed]) -> list[Lag]:
     """The lag of everything in the lake, by name.
 
     Args:
-        lake: the lake.
+        present: what the lake holds.
         states: what the index holds.
     """
     found = []
-    for present in sorted(present_in(lake), key=_name):
-        state = states.get(present.resource)
-        known = state is not None and state.uuid == present.uuid
+    for each in sorted(present, key=_name):
+        state = states.get(each.resource)
+        known = state is not None and state.uuid == each.uuid
         if state is None or not known:
             kind: Literal["current", "behind", "indexing", "waiting"] = "waiting"
         elif not state.complete:
             kind = "indexing"
         else:
-            kind = "current" if is_current(state, present) else "behind"
-        since = present.committed_at if kind != "current" else None
+            kind = "current" if is_current(state, each) else "behind"
+        since = each.committed_at if kind != "current" else None
         seconds = 0.0 if since is None else (datetime.now(UTC) - since).total_seconds()
         rows, at = (state.rows, state.indexed_at) if state is not None and known else (0, None)
-        found.append(Lag(present.resource, kind, rows, at, seconds))
+        found.append(Lag(each.resource, kind, rows, at, seconds))
     return found
 
 

@@ -121,11 +121,11 @@ def run(
 
 def status(*, as_json: AsJson = False) -> None:
     """What the index holds, and how far it is behind the lake."""
-    from search.presence import lags
+    from search.presence import lags, present_in
 
     with operating() as operator:
         installation = operator.installation
-        found = lags(installation.lake, installation.index.view().states)
+        found = lags(present_in(installation.lake), installation.index.view().states)
     emit_rows(
         [
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -95,21 +95,33 @@ class House:
         return sorted(hit.record.column(0)[0].as_py() for hit in answer.hits)
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
-    settings = Settings(state_dir=tmp_path / "state", lake_dir=tmp_path / "lake")
+@contextmanager
+def new_lake(folder: Path) -> Iterator[Lake]:
+    settings = Settings(state_dir=folder / "state", lake_dir=folder / "lake")
     settings.lake_dir.mkdir()
     with closing(Lake(settings)) as made:
         made.iceberg.create_namespace("raw")
         yield made
 
 
-@pytest.fixture
-def house(lake: Lake, index: Index) -> Iterator[House]:
+@contextmanager
+def settled(lake: Lake, index: Index) -> Iterator[House]:
+    """A house over a lake and an index of its own."""
     keys = Keys(b"a secret of at least thirty-two bytes")
-    with ExitStack() as stack:
-        engine = stack.enter_context(closing(DuckDb(lake.settings, lake, keys)))
+    with closing(DuckDb(lake.settings, lake, keys)) as engine:
         made = House(lake, index, Indexer(lake, Whole(engine), index), None, PolicyIndex(0, [], []))  # type: ignore[arg-type]
         made.search = SearchDoor(lake, made, Door(lake, made, engine, keys), index, keys)
         made.allow()
+        yield made
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    with new_lake(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def house(lake: Lake, index: Index) -> Iterator[House]:
+    with settled(lake, index) as made:
         yield made

@@ -16,7 +16,7 @@ from catalog.lake import Lake
 from catalog.resources import Resource
 from infra.errors import Problem
 from search.indexer import Indexer, Progress
-from search.presence import lags
+from search.presence import lags, present_in
 from sql.places import Whole
 from tests.catalog.conftest import deleter
 from tests.search.conftest import House
@@ -203,7 +203,7 @@ def test_an_interrupted_load_goes_on_where_it_was(house: House, table: Table, mo
     assert [(progress.files, progress.of_files) for progress in told] == [(1, 5), (2, 5)]
     assert house.find("ann") == []
     assert [behind.reason for behind in house.ask("ann").behind] == ["indexing"]
-    assert [lag.state for lag in lags(house.lake, house.index.view().states)] == ["indexing"]
+    assert [lag.state for lag in lags(present_in(house.lake), house.index.view().states)] == ["indexing"]
     told.clear()
     indexer.step()
     assert [(progress.files, progress.of_files) for progress in told] == [(1, 3), (2, 3), (3, 3)]
@@ -225,14 +225,14 @@ def test_a_rebuilt_index_finds_the_same(house: House, table: Table) -> None:
 
 def test_lag_is_told_in_figures(house: House, table: Table) -> None:
     table.append(rows("Ann"))
-    (waiting,) = lags(house.lake, house.index.view().states)
+    (waiting,) = lags(present_in(house.lake), house.index.view().states)
     assert (waiting.state, waiting.rows, waiting.indexed_at) == ("waiting", 0, None)
     assert waiting.seconds > 0
     house.follow()
-    (current,) = lags(house.lake, house.index.view().states)
+    (current,) = lags(present_in(house.lake), house.index.view().states)
     assert (current.state, current.rows, current.seconds) == ("current", 1, 0.0)
     table.append(rows("Ann", start=2))
-    (behind,) = lags(house.lake, house.index.view().states)
+    (behind,) = lags(present_in(house.lake), house.index.view().states)
     assert (behind.state, behind.rows) == ("behind", 1)
 
 
