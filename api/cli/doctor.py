@@ -119,4 +119,16 @@ def _port(settings: Settings) -> Finding:
     return Finding("port", True, f"{settings.host}:{settings.port} is free")
 
 
-CHECKS: Final[tuple[Callable[[Settings], Finding], ...]] = (_state, _database, _lake, _port)
+def _stack(settings: Settings) -> Finding:
+    """Servers of `sluice stack`: those that run have to answer."""
+    from infra.stack.stack import Stack
+
+    states = {item.server: item.state for item in Stack(settings).status() if item.address is not None}
+    found = ", ".join(f"{server} {state}" for server, state in states.items()) or "none was ever started here"
+    silent = " ".join(server for server, state in states.items() if state == "starting")
+    return Finding(
+        "stack", not silent, found, f"Run sluice stack down {silent}, then up; sluice stack status names logs."
+    )
+
+
+CHECKS: Final[tuple[Callable[[Settings], Finding], ...]] = (_state, _database, _lake, _port, _stack)
