@@ -23,11 +23,12 @@ from sql.functions import FUNCTIONS
 _LONGEST: Final = 65_536  # bytes
 _MOST_TOKENS: Final = 10_000
 _DEEPEST: Final = 100
-_MOST_JOINS: Final = 50  # nested ON clauses are read in a time that doubles with each
+_MOST_OPEN_JOINS: Final = 8  # joins that still wait for their ON are read in a time that doubles with each
 _MARK: Final = "\x1f"
 _TRINO: Final = Dialect.get_or_raise("trino")
 _OPENING: Final = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
 _CLOSING: Final = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
+_JOINS: Final = {TokenType.JOIN, TokenType.STRAIGHT_JOIN}
 _PREFIX: Final = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
 # Forms with a syntax of their own, or names that are types as well.
 _OWN_SYNTAX: Final = frozenset({"substring", "trim", "map", "listagg", "if", "date"})
@@ -74,7 +75,8 @@ def words(text: str) -> list[Token]:
     tokens = list(_TRINO.tokenize(text))
     if len(tokens) > _MOST_TOKENS:
         raise BadSql(f"The SQL has more than {_MOST_TOKENS:,} words.", hint="Shorten it, or use parameters.")
-    depth = prefixes = joins = 0
+    depth = prefixes = waiting = 0
+    before = None
     for token in tokens:
         kind = token.token_type
         if kind in _OPENING:
@@ -82,11 +84,15 @@ def words(text: str) -> list[Token]:
         elif kind in _CLOSING:
             depth -= 1
         prefixes = prefixes + 1 if kind in _PREFIX else 0
-        joins += kind in {TokenType.JOIN, TokenType.CROSS, TokenType.STRAIGHT_JOIN}
+        if kind in _JOINS and before not in {TokenType.CROSS, TokenType.NATURAL}:
+            waiting += 1
+        elif kind in {TokenType.ON, TokenType.USING}:
+            waiting = max(0, waiting - 1)
+        before = kind
         if depth > _DEEPEST or prefixes > _DEEPEST:
             raise BadSql("The SQL is nested too deep.", hint="Flatten it.")
-        if joins > _MOST_JOINS:
-            raise BadSql(f"The SQL has more than {_MOST_JOINS} joins.", hint="Join fewer relations.")
+        if waiting > _MOST_OPEN_JOINS:
+            raise BadSql("Joins wait for their ON.", hint="Write ON or USING after each JOIN, or CROSS JOIN.")
     return tokens
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sqlglot import exp
@@ -15,12 +15,16 @@ from sql.functions.templates import LONGEST, checked, divide, fill, otherwise
 from sql.reading import BadSql
 from sql.types import TypeMismatch, kind, type_of
 
-# Nodes that a lowered query may have: a form that names an argument twice doubles what stands in it.
-_MOST_NODES: Final = 100_000
+# Nodes that the lowered arguments of a form may have: one that names an argument twice doubles them.
+_MOST_NODES: Final = 5_000
 # So many texts may be joined without a look at how long the joined one becomes.
 _FEW_JOINED: Final = 8
 # What belongs to a call and stands around it.
 _AROUND: Final = (exp.Filter, exp.Window, exp.IgnoreNulls, exp.RespectNulls, exp.WithinGroup)
+
+# Functions whose value is much longer than what they are given.
+_GROWING: Final = frozenset({"lpad", "rpad", "replace", "regexp_replace", "repeat", "sequence", "array_join"})
+_MOST_GROWING: Final = 16
 
 Lower = Callable[[exp.Expr], exp.Expr | None]
 
@@ -33,19 +37,17 @@ def lower(tree: exp.Query) -> exp.Query:
         BadSql: it would become too large.
     """
     nodes = list(tree.walk())
-    budget = _MOST_NODES
+    _check_growth(nodes)
     many_joined = sum(isinstance(node, exp.DPipe) for node in nodes) > _FEW_JOINED
     for node in reversed(nodes):
-        if isinstance(node, exp.DPipe) and many_joined and kind(type_of(node)) != "array":
-            lowered: exp.Expr | None = _long_text(node)
-        else:
-            form = _FORMS.get(type(node))
-            lowered = form(node) if form is not None else None
-        if lowered is None:
+        form = _FORMS.get(type(node))
+        if isinstance(node, exp.DPipe) and many_joined and not isinstance(node.parent, exp.DPipe):
+            form = _long_text
+        if form is None:
             continue
-        budget -= sum(1 for _ in lowered.walk())
-        if budget < 0:
+        if sum(1 for _ in node.walk()) > _MOST_NODES:
             raise BadSql("The query becomes too large.", hint="Use WITH for what is used more than once.")
+        form(node)
     for node in list(tree.find_all(exp.Anonymous)):
         if node.name == "at_timezone":  # nobody read its clock: what is left is the moment
             node.replace(node.expressions[0])
@@ -55,6 +57,15 @@ def lower(tree: exp.Query) -> exp.Query:
                 # PARTITION BY takes no call of `error`: a conversion that fails says the same.
                 node.replace(exp.cast(node.expressions[0], "bigint"))
     return tree
+
+
+def _check_growth(nodes: Sequence[exp.Expr]) -> None:
+    """Refuses what one step of the engine, which can't be interrupted, would make too much of."""
+    if sum(isinstance(node, exp.Anonymous) and node.name in _GROWING for node in nodes) > _MOST_GROWING:
+        raise BadSql("The query makes too many long values.", hint=f"{', '.join(sorted(_GROWING))}: fewer of them.")
+    for node in nodes:
+        if isinstance(node, exp.Lambda) and node.find_ancestor(exp.Lambda):
+            raise BadSql("A function stands inside of a function.", hint="Take the inner one out, with UNNEST.")
 
 
 def _call(node: exp.Expr) -> exp.Expr | None:
@@ -119,13 +130,20 @@ def _shift(node: exp.Expr) -> exp.Expr | None:
     return _put(node, exp.cast(moved, "date"))
 
 
-def _long_text(node: exp.Expr) -> exp.Expr:
-    parts = [node.this, node.expression]
-    long = fill(f"length(_1) + length(_2) > {LONGEST}", parts)
-    return _put(
-        node,
-        fill("_1 || _2", [checked(parts[0], long, "EXCEEDED_MEMORY_LIMIT", "a text is too long"), parts[1]]),
-    )
+def _long_text(node: exp.Expr) -> exp.Expr | None:
+    """Texts joined, but not to one that is too long."""
+    parts = [part.copy() for part in node.flatten(unnest=False)]
+    if kind(type_of(node)) == "array" or all(isinstance(part, exp.Literal) for part in parts):
+        return None
+    lengths = [fill("length(_1)", [part]) for part in parts]
+    total = lengths[0]
+    for length in lengths[1:]:
+        total = exp.Add(this=total, expression=length)
+    long = exp.GT(this=total, expression=exp.Literal.number(LONGEST))
+    joined: exp.Expr = checked(parts[0], long, "EXCEEDED_MEMORY_LIMIT", "a text is too long")
+    for part in parts[1:]:
+        joined = exp.DPipe(this=joined, expression=part)
+    return _put(node, exp.Paren(this=joined))
 
 
 def _subscript(node: exp.Expr) -> exp.Expr | None:

@@ -11,11 +11,11 @@ from sql import types
 from sql.functions.function import Fails, Function
 from sql.functions.templates import LONGEST as TEXT
 from sql.functions.templates import checked, fill
+from sql.types import TypeMismatch
 
 LONGEST: Final = 10_000  # entries that `sequence` and `repeat` may make, as in Trino
 
 _TOO_MANY: Final = ("INVALID_FUNCTION_ARGUMENT", f"an array may not have more than {LONGEST} entries")
-_TOO_LONG: Final = f"error('sluice:INVALID_FUNCTION_ARGUMENT:an array may not have more than {LONGEST} entries')"
 
 
 def _element_at(arguments: Sequence[exp.Expr]) -> exp.Expr:
@@ -44,6 +44,13 @@ def _sequence(arguments: Sequence[exp.Expr]) -> exp.Expr:
     start = checked(arguments[0], away, "INVALID_FUNCTION_ARGUMENT", "the step leads away from the end")
     stop = checked(arguments[1], fill(f"abs(_2 - _1) >= {LONGEST} * abs(_3)", parts), *_TOO_MANY)
     return fill("generate_series(_1, _2, _3)", [start, stop, step])
+
+
+def _repeat(arguments: Sequence[exp.Expr]) -> exp.Expr:
+    if types.kind(types.type_of(arguments[0])) in {"array", "map", "row"}:
+        raise TypeMismatch("repeat takes no arrays, maps and rows here.", hint="Repeat a single value.")
+    count = checked(arguments[1], fill(f"_1 > {LONGEST}", [arguments[1]]), *_TOO_MANY)
+    return fill("list_transform(range(CAST(greatest(_2, 0) AS BIGINT)), lambda e: _1)", [arguments[0], count])
 
 
 def _array_join(arguments: Sequence[exp.Expr]) -> exp.Expr:
@@ -157,8 +164,7 @@ ROWS: Final[tuple[Function, ...]] = (
     ),
     Function(
         "repeat(element T, count number) -> array(T)",
-        f"list_transform(range(CAST(CASE WHEN _2 > {LONGEST} THEN {_TOO_LONG} ELSE greatest(_2, 0) END AS BIGINT)), "
-        "lambda e: _1)",
+        _repeat,
         (("repeat('a', 3)", ["a", "a", "a"]), ("repeat(1, 1000000000)", Fails("INVALID_FUNCTION_ARGUMENT"))),
     ),
     Function(

@@ -11,6 +11,7 @@ from infra.errors import Invalid
 from sql.functions import FUNCTIONS
 
 _DEEPEST: Final = 100
+_MOST_RELATIONS: Final = 200
 _LONGEST_CHAIN: Final = 500  # a AND b AND …: nested in the tree, but not for people
 
 
@@ -42,12 +43,16 @@ TYPES: Final[frozenset[str]] = frozenset(
 
 def check_allowed(tree: exp.Query) -> None:
     """Raises NotAllowedSql for the first part that is on no list, and for trees deeper than any person writes."""
+    relations = 0
     pending: list[tuple[exp.Expr, int, int]] = [(tree, 1, 0)]
     while pending:
         node, depth, chain = pending.pop()
         if depth > _DEEPEST or chain > _LONGEST_CHAIN:
             raise NotAllowedSql("The query is nested too deep.", hint="Flatten it.")
         _check(node)
+        relations += isinstance(node, exp.Table | exp.Values | exp.Unnest | exp.Subquery)
+        if relations > _MOST_RELATIONS:
+            raise NotAllowedSql(f"The query reads more than {_MOST_RELATIONS} relations.", hint="Read fewer at a time.")
         for child in node.iter_expressions():
             if type(child) is type(node) and isinstance(child, _CHAINS):
                 pending.append((child, depth, chain + 1))
