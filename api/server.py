@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import signal
 import socket
+import ssl
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
@@ -12,6 +13,7 @@ import uvicorn
 
 from api.app import create_app
 from api.installation import Installation, open_installation
+from infra.errors import InvalidSettings
 from infra.observe import log_to_stderr, subscribe
 from infra.settings import Settings
 from search.follow import Follower
@@ -22,7 +24,9 @@ def run(settings: Settings) -> None:
 
     Raises:
         AuditUnavailable: nothing could be recorded, so nothing is served.
+        InvalidSettings: TLS can't be spoken with the certificate that is named.
     """
+    tls_options(settings)  # before anything is opened
     installation = open_installation(settings)
     importlib.import_module("pyiceberg.io.pyarrow")  # a second that the first caller would wait otherwise
     unsubscribe = subscribe(log_to_stderr(settings.log_level))
@@ -39,6 +43,25 @@ def following(installation: Installation) -> AbstractContextManager[object]:
     return Follower(installation.indexer()) if installation.settings.search == "tantivy" else nullcontext()
 
 
+def tls_options(settings: Settings) -> dict[str, Any]:
+    """uvicorn's options for TLS; none where the settings name no certificate.
+
+    Raises:
+        InvalidSettings: certificate and key are not both there, or don't belong together.
+    """
+    cert, key = settings.tls_cert, settings.tls_key
+    if cert is None and key is None:
+        return {}
+    hint = "Give both --tls-cert and --tls-key, PEM files that belong together and that can be read."
+    if cert is None or key is None:
+        raise InvalidSettings("TLS takes a certificate and its key.", hint=hint)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidSettings("The certificate and its key can't be loaded.", hint=hint) from error
+    return {"ssl_certfile": cert, "ssl_keyfile": key}
+
+
 def make_server(installation: Installation, **options: Any) -> uvicorn.Server:
     """A server over an installation. Every request is in the audit and told as an event, so it keeps no log of its own.
 
@@ -53,6 +76,7 @@ def make_server(installation: Installation, **options: Any) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=10,
+            **tls_options(installation.settings),
             **options,
         )
     )

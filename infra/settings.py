@@ -97,6 +97,8 @@ class Settings(BaseSettings):
     # The doors
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 8000
+    tls_cert: Annotated[Path | None, Field(description="Certificate chain, PEM: the doors then speak TLS only.")] = None
+    tls_key: Annotated[Path | None, Field(description="Its private key, PEM.")] = None
     page_limit: Annotated[int, Field(ge=1, le=10_000, description="Most rows in one page.")] = 10
     body_limit: Annotated[int, Field(ge=1024, description="Most bytes in a request's body.")] = 1_000_000
     token_ttl: Annotated[int, Field(ge=60, description="Seconds that a token from login lasts.")] = 12 * 3600

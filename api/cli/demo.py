@@ -24,6 +24,8 @@ def demo(
         Path | None,
         typer.Option("--dir", help="Where the lake goes. Default: a new temporary folder. A demo's is started again."),
     ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM: speak TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a complete example (lake, people, policies, live traffic) and serve it until interrupted."""
@@ -45,7 +47,14 @@ def demo(
             else:
                 _introduce(ready)
 
-        run(place, port, progress=lambda done, total: bar.update(task, completed=done, total=total), announce=announce)
+        run(
+            place,
+            port,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            announce=announce,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+        )
     tell(f"Stopped. The lake is kept in {place}; start it again with sluice demo --dir {place}")
 
 

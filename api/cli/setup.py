@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,13 +36,15 @@ def serve(
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen on, instead of the setting's.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port, instead of the setting's.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM: speak TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
 ) -> None:
     """Serve the HTTP API until interrupted."""
     from api.server import run
     from infra.settings import load
 
-    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    run(load().model_copy(update=changes))
+    changes = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
+    run(load().model_copy(update={name: value for name, value in changes.items() if value is not None}))
 
 
 def doctor(*, as_json: AsJson = False) -> None:

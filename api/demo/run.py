@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from api.demo.examples import FIRST_PAGE
 from api.demo.lake import catch_up, fill, is_filled, start_over
@@ -20,7 +22,7 @@ from api.demo.models import train_models
 from api.demo.people import Credentials, invite
 from api.initialise import initialise
 from api.installation import Installation, open_installation
-from api.server import following, make_server, serve
+from api.server import following, make_server, serve, tls_options
 from infra.errors import Conflict, Problem, Unavailable
 from infra.settings import Settings
 from pipeline.broker import Broker, MockBroker
@@ -63,7 +65,15 @@ class Demo:
     credentials: Credentials
 
 
-def run(folder: Path, port: int, *, progress: Callable[[int, int], None], announce: Callable[[Demo], None]) -> None:
+def run(
+    folder: Path,
+    port: int,
+    *,
+    progress: Callable[[int, int], None],
+    announce: Callable[[Demo], None],
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+) -> None:
     """Makes the demo and serves it until it is interrupted (SIGINT or SIGTERM).
 
     Args:
@@ -71,6 +81,7 @@ def run(folder: Path, port: int, *, progress: Callable[[int, int], None], announ
         port: to listen on; 0 for any free one.
         progress: told how much of the lake is made.
         announce: called once, from another thread, when everything answers.
+        tls_cert, tls_key: as the settings, where it is to speak TLS.
 
     Raises:
         PortInUse, DemoFolderTaken: nothing was made.
@@ -81,6 +92,8 @@ def run(folder: Path, port: int, *, progress: Callable[[int, int], None], announ
         broker = stack.enter_context(closing(MockBroker()))
         mlflow_port = free_port()
         settings = _settings(folder, listener.getsockname()[1], broker.bootstrap, local_url(mlflow_port))
+        settings = settings.model_copy(update={"tls_cert": tls_cert, "tls_key": tls_key})
+        scheme = "https" if tls_options(settings) else "http"
         mlflow = stack.enter_context(mlflow_server(settings.state_dir / "mlflow", mlflow_port))  # takes its time
         broker.make(settings.kafka_topic)
         initialise(settings)
@@ -95,7 +108,7 @@ def run(folder: Path, port: int, *, progress: Callable[[int, int], None], announ
         if not filled:
             fill(installation.lake, pipeline, source, now=now, progress=progress)
         catch_up(pipeline, source, now=datetime.now(UTC))
-        demo = Demo(f"http://{HOST}:{settings.port}", mlflow.url, folder, invite(installation, now=now))
+        demo = Demo(f"{scheme}://{HOST}:{settings.port}", mlflow.url, folder, invite(installation, now=now))
         stack.enter_context(following(installation))
         stack.enter_context(pipeline)
         stack.enter_context(Trickle(source, pipeline.publisher))
@@ -114,7 +127,7 @@ def _serve(
 
     def greet() -> None:
         try:
-            _await_first_page(demo, listener.getsockname()[1])
+            _await_first_page(demo)
             mlflow.wait(_START_LIMIT)
             announce(demo)
             train_models(installation)
@@ -129,14 +142,14 @@ def _serve(
         raise failures[0]
 
 
-def _await_first_page(demo: Demo, port: int) -> None:
+def _await_first_page(demo: Demo) -> None:
     """Returns once the server says that it is ready and alice has read a page. Raises DemoNotAnswering."""
     deadline = time.monotonic() + _START_LIMIT
     token = demo.credentials.tokens[FIRST_PAGE.user]
     while time.monotonic() < deadline:
         try:
-            if _get(port, "/readyz", token)[0] == 200:
-                status, body = _get(port, FIRST_PAGE.path, token)
+            if _get(demo.url, "/readyz", token)[0] == 200:
+                status, body = _get(demo.url, FIRST_PAGE.path, token)
                 if status == FIRST_PAGE.status and json.loads(body)["data"]:
                     return
                 break
@@ -148,8 +161,13 @@ def _await_first_page(demo: Demo, port: int) -> None:
     )
 
 
-def _get(port: int, path: str, token: str) -> tuple[int, bytes]:
-    connection = HTTPConnection(HOST, port, timeout=_START_LIMIT)
+def _get(url: str, path: str, token: str) -> tuple[int, bytes]:
+    address = urlsplit(url)
+    connection = HTTPConnection(address.hostname or HOST, address.port, timeout=_START_LIMIT)
+    if address.scheme == "https":
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is our own socket, by its number
+        connection = HTTPSConnection(address.hostname or HOST, address.port, timeout=_START_LIMIT, context=context)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         response = connection.getresponse()
@@ -190,6 +208,8 @@ def _settings(folder: Path, port: int, kafka: str, mlflow_url: str) -> Settings:
         host=HOST,
         port=port,
         mlflow_url=mlflow_url,
+        tls_cert=None,
+        tls_key=None,
         kafka=kafka,
         kafka_options={},
         # The broker is new at each start, and a new topic may not bear the name of one whose offsets the lake knows.

@@ -9,13 +9,16 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from api.server import tls_options
 from tests.api.conftest import Server
 
 
 @contextmanager
 def listening(server: Server) -> Iterator[int]:
     """Serves until the block ends; gives the port."""
-    config = uvicorn.Config(server.client.app, port=0, lifespan="off", log_level="critical")  # the client has begun it
+    tls = tls_options(server.installation.settings)
+    # The test client has begun the application's life.
+    config = uvicorn.Config(server.client.app, port=0, lifespan="off", log_level="critical", **tls)
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run)
     thread.start()

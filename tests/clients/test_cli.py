@@ -18,7 +18,7 @@ STATEMENTS = {
     "SELECT max(email) FROM transactions": '"xxxxn@xxxxxxx.xxx"',
     "PREPARE p FROM SELECT ? + 1": None,
     "EXECUTE p USING 2": '"3"',
-    "SELECT ARRAY[1, 2], ROW(1, 'a')": '"[1, 2]","{1, a}"',
+    "SELECT ARRAY[1, 2], DATE '2026-01-02'": '"[1, 2]","2026-01-02"',
     "USE lake.information_schema": None,
     "SHOW TABLES LIKE 'sch%'": '"schemata"',
 }
