@@ -62,6 +62,8 @@ async def list_resources(
             for resource in _everything(installation, kind, prefix)
             if decide(index, access.principal, "discover", Resource(resource.kind, resource.name), now=now).allowed
         ]
+        if kind in {None, "model"}:
+            found += _models(installation, index, access.principal, prefix)
         return paging.of(found, lambda r: (r.id,), lambda r: _with_actions(installation, index, access.principal, r))
 
     now = datetime.now(UTC)
@@ -94,6 +96,23 @@ def _everything(installation: Installation, kind: str | None, prefix: str) -> It
                 size_bytes=file.size_bytes,
                 row_count=None,
                 updated_at=file.updated_at,
+                actions=[],
+            )
+
+
+def _models(installation: Installation, index: PolicyIndex, principal: Principal, prefix: str) -> Iterator[ResourceOut]:
+    """Those that somebody may know of: by a grant, or since they may use a version."""
+    for name, newest in {model.name: model for model in reversed(installation.models.all())}.items():
+        if name.startswith(prefix) and installation.models.known(index, principal, name):
+            yield ResourceOut(
+                id=f"model:{name}",
+                kind="model",
+                name=name,
+                format="scikit-learn",
+                versioned=True,
+                size_bytes=None,
+                row_count=None,
+                updated_at=newest.created_at,
                 actions=[],
             )
 

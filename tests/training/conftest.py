@@ -16,12 +16,17 @@ from api.app import create_app
 from api.initialise import initialise
 from api.installation import open_installation
 from infra.settings import Settings
+from pipeline.curate import curate
 from pipeline.source import Source
-from pipeline.tables import TransactionTables
+from pipeline.tables import CURATED, QUARANTINE, RAW
 from policies.people import create_user
 from policies.tokens import issue
 from tests.api.conftest import Server
 from training.server import free_port, mlflow_server
+
+# As in the trainer: threads of scikit-learn that wait would spin, which takes minutes where others need the cores too.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MASKS = {"user_id": "sha-256-global", "email": "mask-alphanum", "user_name": "mask-alphanum"}
@@ -45,10 +50,16 @@ def shop(tmp_path_factory: pytest.TempPathFactory, mlflow: str) -> Iterator[Serv
     issued = initialise(settings)
     assert issued is not None
     installation = open_installation(settings)
-    tables = TransactionTables(installation.lake)
-    days = [day.table() for day in Source().history(NOW, days=21, per_day=220)]
-    tables.write(pa.concat_tables(days), now=NOW)
-    tables.tag("settled")
+    lake = installation.lake
+    raw = pa.concat_tables(day.table() for day in Source().history(NOW, days=21, per_day=220))
+    curated = curate(raw, now=NOW)
+    for namespace in ("raw", "curated"):
+        lake.iceberg.create_namespace(namespace)
+    for table, rows in ((RAW, raw), (CURATED, curated.accepted), (QUARANTINE, curated.quarantine)):
+        lake.iceberg.create_table(table.name, rows.schema).append(rows)
+        snapshot = lake.relation(table).snapshot
+        assert snapshot is not None
+        lake.tag(table, "settled", snapshot.id)
     tokens = {"admin": issued.text}
     with installation.db.writing() as session:
         for name in ("alice", "bob", "carol"):
