@@ -1,4 +1,4 @@
-"""A processor and a replay that are killed at twenty random moments each: nothing lost, nothing twice, and proven so."""
+"""A processor and a replay, each killed at twenty random moments: nothing is lost, nothing is there twice."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -32,45 +33,45 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.pipeline.repush", "pyiceberg.io.pyarrow"])
 
 
-def process(folder: Path, address: str, topic: str) -> None:
+def process(ready: Event, folder: Path, address: str, topic: str) -> None:
     """A processor with small batches, until it is killed."""
     lake = Lake(Settings(state_dir=folder / "state", lake_dir=folder / "lake"))
     processor = Processor(Broker(address), topic, TransactionTables(lake), batch=40, linger=0.05)
+    ready.set()
     while True:
         processor.step()
 
 
-def send(folder: Path, address: str, topic: str) -> None:
+def send(ready: Event, folder: Path, address: str, topic: str) -> None:
     """A server that goes on with what the last one died over."""
     import pipeline.replay.send
 
     pipeline.replay.send.TRANSACTION = 25  # type: ignore[misc] # small, so that a kill falls between and into many
     with shop(folder, address, topic, replay_patience=30.0) as there:
         there.replays.recover()
+        ready.set()
         time.sleep(600)
 
 
-def kill_often(target: Any, arguments: tuple[Any, ...], done: Any, seed: int) -> int:
-    """Starts a process and kills it, twenty times or until its work is done; returns how often it was killed."""
+def kill_often(target: Any, *arguments: Any, seed: int) -> None:
+    """Starts a process and kills it soon after it began its work, twenty times."""
     dice = random.Random(seed)
-    for number in range(KILLS):
-        child = CONTEXT.Process(target=target, args=arguments)
+    for _ in range(KILLS):
+        ready = CONTEXT.Event()
+        child = CONTEXT.Process(target=target, args=(ready, *arguments))
         child.start()
-        time.sleep(0.6 + dice.random() * 1.2)
+        assert ready.wait(60)
+        time.sleep(dice.random() * 0.8)
         child.kill()
         child.join()
-        if done():
-            return number + 1
-    return KILLS
 
 
 @pytest.fixture
 def topic(kafka_address: str, unique_name: str) -> Any:
     Broker(kafka_address).create(unique_name, 3)
     yield unique_name
-    AdminClient({"bootstrap.servers": kafka_address, "log_level": 2}).delete_topics([unique_name])[unique_name].result(
-        10
-    )
+    admin = AdminClient({"bootstrap.servers": kafka_address, "log_level": 2})
+    admin.delete_topics([unique_name])[unique_name].result(10)
 
 
 @pytest.mark.kafka
@@ -82,8 +83,7 @@ def test_a_processor_that_is_killed_twenty_times_loses_and_doubles_nothing(
     now = datetime.now(UTC)
     sent = Source(corrupted=0.2).live(now - timedelta(hours=1), now, 3000).table()
     Publisher(broker, topic).send(sent)
-    killed = kill_often(process, (tmp_path, kafka_address, topic), lambda: False, 5)
-    assert killed == KILLS
+    kill_often(process, tmp_path, kafka_address, topic, seed=5)
     with closing(Lake(Settings(state_dir=tmp_path / "state", lake_dir=tmp_path / "lake"))) as lake:
         reached = counts(lake)[0]
         assert reached > 0
@@ -107,8 +107,7 @@ def test_a_replay_that_is_killed_twenty_times_is_verified(tmp_path: Path, kafka_
         deadline = time.monotonic() + 60
         while not there.installation.operations.get(started.id).done and time.monotonic() < deadline:
             time.sleep(0.05)
-    killed = kill_often(send, (tmp_path, kafka_address, topic), lambda: False, 6)
-    assert killed == KILLS
+    kill_often(send, tmp_path, kafka_address, topic, seed=6)
     with shop(tmp_path, kafka_address, topic, replay_patience=30.0) as there, there.processing():
         assert there.replays.recover() == [started.id]
         status = there.installation.operations.wait(started.id, 120)
