@@ -125,7 +125,22 @@ def test_every_example_works_as_it_is_printed(demo: Ready, example: Example) -> 
     assert (flag, header) == ("-H", f"Authorization: Bearer {demo['tokens'][example.user]}")
     status, body = get(demo, address.removeprefix(demo["url"]), example.user)
     assert status == example.status
-    assert status == 404 or body["data"]
+    assert status == 404 or body.get("data") or "behind" in body
+
+
+def test_search_finds_the_lake_soon_and_for_each_what_they_may_see(demo: Ready) -> None:
+    for _ in range(300):
+        everything = get(demo, "/v1/search?q=paris", "admin")[1]
+        if not [behind for behind in everything["behind"] if behind["reason"] == "indexing"]:
+            break
+        time.sleep(0.2)
+    found = {each["id"] for each in everything["resources"]}
+    assert {"table:raw.transactions", "table:curated.transactions"} < found
+    assert any(each.startswith("file:landing/") for each in found)
+    mine = get(demo, "/v1/search?q=paris", "alice")[1]
+    assert {each["id"] for each in mine["resources"]} == {"table:raw.transactions", "table:curated.transactions"}
+    assert {hit["record"]["country"] for hit in mine["hits"]} == {"FR"}
+    assert get(demo, "/v1/search?q=paris", "bob")[1]["total"] == 0
 
 
 def test_metrics_answer_under_each_ones_policy(demo: Ready) -> None:

@@ -39,6 +39,8 @@ FIRST_PAGE: Final = Example(
 EXAMPLES: Final = (
     FIRST_PAGE,
     Example("the same question about last week's data", "alice", f"{_ROWS}?tag=day-7&order=amount.desc&limit=3"),
+    Example("everything that was bought in Paris, wherever it is", "admin", "/v1/search?q=paris&order=time&limit=3"),
+    Example("the same search, as far as alice may see", "alice", "/v1/search?q=paris&order=time&limit=3"),
     Example("money spent in the last 5 minutes, in France", "alice", "/v1/metrics/spend"),
     Example("the five products bought most, everywhere", "admin", "/v1/metrics/top-products?limit=5"),
     Example(

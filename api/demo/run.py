@@ -109,7 +109,6 @@ def run(
             fill(installation.lake, pipeline, source, now=now, progress=progress)
         catch_up(pipeline, source, now=datetime.now(UTC))
         demo = Demo(f"{scheme}://{HOST}:{settings.port}", mlflow.url, folder, invite(installation, now=now))
-        stack.enter_context(following(installation))
         stack.enter_context(pipeline)
         stack.enter_context(Trickle(source, pipeline.publisher))
         _serve(installation, listener, demo, mlflow, announce)
@@ -130,6 +129,7 @@ def _serve(
             _await_first_page(demo)
             mlflow.wait(_START_LIMIT)
             announce(demo)
+            following_the_lake.enter_context(following(installation))  # only now: the first load takes a core
             train_models(installation)
         except (DemoNotAnswering, MlflowUnavailable) as failure:
             failures.append(failure)
@@ -137,7 +137,8 @@ def _serve(
 
     greeter = threading.Thread(target=greet, name="greeter", daemon=True)
     greeter.start()
-    serve(server, sockets=[listener])
+    with ExitStack() as following_the_lake:
+        serve(server, sockets=[listener])
     if failures:
         raise failures[0]
 
