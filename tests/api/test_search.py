@@ -78,15 +78,18 @@ def test_the_one_resource_is_as_unknown_as_any_other(searched: Server) -> None:
 
 def test_pages_are_the_whole(searched: Server) -> None:
     path, seen = "/v1/search?q=purchase&limit=7", []
+    total = searched.get(path).json()["total"]
+    assert total >= 60
     while path:
         answer = searched.get(path)
         said = answer.json()
-        assert said["total"] == 60
+        assert said["total"] == total
         seen += [(hit["resource"], hit["key"], hit["record"]["transaction_id"]) for hit in said["hits"]]
         path = said["page"]["next"]
         assert answer.headers.get("link") == (f'<{path}>; rel="next"' if path else None)
-    assert len(seen) == 60
-    assert len({(resource, key) for resource, _, key in seen}) == 60
+    assert len(seen) == total
+    of_tables = [(resource, key) for resource, _, key in seen if resource.endswith(".transactions")]
+    assert len(of_tables) == len(set(of_tables)) == 60
 
 
 def test_a_cursor_is_bound(searched: Server) -> None:
@@ -98,13 +101,13 @@ def test_a_cursor_is_bound(searched: Server) -> None:
 
 
 def test_from_and_order_go_by_the_event_time(searched: Server) -> None:
+    total = searched.get("/v1/search?q=card").json()["total"]
     times = [hit["event_time"] for hit in searched.get("/v1/search?q=card&order=time").json()["hits"]]
     assert times == sorted(times, reverse=True)
     since = quote(times[4])
     newer = searched.get(f"/v1/search?q=card&from={since}&order=time").json()
-    assert newer["total"] == len([hit for hit in newer["hits"] if hit["event_time"] >= times[4]])
-    assert newer["total"] in {5, 6}
-    assert searched.get(f"/v1/search?q=card&to={since}").json()["total"] == 60 - newer["total"]
+    assert 5 <= newer["total"] == len([hit for hit in newer["hits"] if hit["event_time"] >= times[4]])
+    assert searched.get(f"/v1/search?q=card&to={since}").json()["total"] == total - newer["total"] > 0
 
 
 def test_a_policy_change_is_in_force_at_once(searched: Server) -> None:
