@@ -215,7 +215,7 @@ def only_user(hive_uri: str) -> Iterator[str]:
 
 
 def _empty(catalog: HiveCatalog) -> None:
-    for namespace in ("raw", "curated", "sluice"):
+    for namespace in ("raw", "curated", "canary"):
         with suppress(NoSuchNamespaceError):
             for table in catalog.list_tables(namespace):
                 catalog.drop_table(table)
