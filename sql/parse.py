@@ -182,7 +182,22 @@ def parse_sql(text: str, session: Session = Session()) -> Parsed:  # noqa: B008 
     if not isinstance(tree, exp.Query) or not tree.selects:
         raise BadSql("Only queries are taken.", hint="Write one SELECT.")
     check_allowed(tree)
+    _set_clock(tree, session.zone)
     return Parsed(tree, session)
+
+
+def _set_clock(tree: exp.Query, zone: str) -> None:
+    """Lets `current_date` and `localtimestamp` be those of a time zone; engines themselves keep UTC."""
+    if zone == "UTC":
+        return
+    if zone[0] in "+-":  # engines know names only
+        minutes = int(f"{zone[0]}1") * (int(zone[1:3]) * 60 + int(zone[4:6]))
+        there = f"date_add('minute', {minutes}, CAST(current_timestamp AT TIME ZONE 'UTC' AS timestamp(3)))"
+    else:
+        there = f"current_timestamp AT TIME ZONE {exp.Literal.string(zone).sql(dialect='trino')}"
+    for kind, type_ in ((exp.CurrentDate, "date"), (exp.Localtimestamp, "timestamp(3)")):
+        for node in list(tree.find_all(kind)):
+            node.replace(read(f"SELECT CAST({there} AS {type_})").expressions[0].copy())
 
 
 def _select_values(values: exp.Values) -> exp.Select:

@@ -84,10 +84,16 @@ class RowsQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Where names without a catalog or a schema are looked up."""
+    """What a query leaves open.
+
+    Args:
+        catalog, schema: where names without one are looked up.
+        zone: the time zone whose date and time of day it now is.
+    """
 
     catalog: str = "lake"
     schema: str | None = None
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

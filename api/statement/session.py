@@ -43,18 +43,16 @@ class ClientSession:
     """What a request's headers say.
 
     Args:
-        names: catalog and schema in which short names are looked up.
+        names: what a query leaves open: catalog, schema, time zone.
         properties: set by `SET SESSION`.
         prepared: prepared statements by name.
         parametric: whether the client knows times of more than three digits.
-        time_zone: of the client; None where it does not say.
     """
 
     names: Session
     properties: dict[str, str]
     prepared: dict[str, str]
     parametric: bool
-    time_zone: str | None
 
     @property
     def seconds(self) -> float | None:
@@ -78,18 +76,17 @@ def client_session(headers: Headers, principal: Principal) -> ClientSession:
     properties = _pairs(headers, "x-trino-session")
     for name, value in properties.items():
         check_property(name, value)
-    zone = properties.get("time_zone_id") or headers.get("x-trino-time-zone") or None
-    if zone is not None:
-        check_time_zone(zone)
+    zone = properties.get("time_zone_id") or headers.get("x-trino-time-zone") or "UTC"
+    check_time_zone(zone)
     return ClientSession(
         names=Session(
             catalog=(headers.get("x-trino-catalog") or "lake").lower(),
             schema=headers.get("x-trino-schema", "").lower() or None,
+            zone=zone,
         ),
         properties=properties,
         prepared=_pairs(headers, "x-trino-prepared-statement"),
         parametric="PARAMETRIC_DATETIME" in headers.get("x-trino-client-capabilities", "").split(","),
-        time_zone=zone,
     )
 
 

@@ -124,6 +124,19 @@ def test_the_session_is_changed_by_headers(
     assert {name: only.headers[name] for name in headers} == headers
 
 
+def test_today_is_the_sessions(server: Server) -> None:
+    """Between Kiritimati (+14) and Pago Pago (-11) it is never the same day."""
+    query = "SELECT current_date, CAST(localtimestamp AS date), current_timestamp"
+    ((east, east_too, _),) = answer(server, query, X_Trino_Time_Zone="Pacific/Kiritimati")["data"]
+    ((west, west_too, now),) = answer(server, query, X_Trino_Session="time_zone_id=-11%3A00")["data"]
+    assert east == east_too > west == west_too
+    assert now.endswith(" UTC")
+    error = server.call(
+        "POST", "/v1/statement", "alice", content="SELECT 1", headers={"X-Trino-Time-Zone": "Mars/North"}
+    )
+    assert error.json()["error"]["errorName"] == "NOT_FOUND"
+
+
 def test_prepared_statements_come_with_the_client(server: Server) -> None:
     sent = {"X_Trino_Prepared_Statement": "p=SELECT+count%28%2A%29+FROM+transactions+WHERE+country+%3D+%3F"}
     assert answer(server, "EXECUTE p USING 'FR'", **sent)["data"] == [[15]]
