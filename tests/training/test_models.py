@@ -112,7 +112,8 @@ def test_the_reading_is_on_record_with_its_filter_and_masks(shop: Server, status
     shop.installation.audit.flush()
     read = shop.get("/v1/audit?principal=user:alice&door=training").json()["data"]
     assert {entry["action"] for entry in read} == {"train"}
-    assert read[0]["row_filters"]["table:curated.transactions"] == ["country = 'FR'"]
+    (row_filter,) = read[0]["row_filters"]["table:curated.transactions"]
+    assert "country" in row_filter and "'FR'" in row_filter
     assert read[0]["rows"] == statuses["alice"]["rows"]
     assert read[0]["status"] == 200
 
