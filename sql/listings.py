@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from sql.functions import FUNCTIONS
 from sql.known import Known, KnownTable
 from sql.type_signature import signature
 
@@ -25,6 +26,8 @@ SESSION_PROPERTIES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "time_zone_id": ("varchar", "Time zone of the session, for example Europe/Paris; SET TIME ZONE sets it."),
 }
+
+_RANDOM: Final = frozenset({"random", "rand", "now"})
 
 Row = tuple[Any, ...]
 
@@ -180,6 +183,13 @@ def _definition(table: KnownTable) -> str:
     return f"CREATE TABLE lake.{table.schema}.{name} (\n" + ",\n".join(lines) + "\n)"
 
 
+def _functions(_known: Known, _only: Narrowed) -> Iterator[Row]:
+    for name, function in FUNCTIONS.items():
+        call, _, returned = function.signature.partition(" -> ")
+        kind = "aggregate" if function.aggregate else "window" if function.window else "scalar"
+        yield name, returned, call.partition("(")[2].removesuffix(")"), kind, name not in _RANDOM, function.note
+
+
 def _session(_known: Known, _only: Narrowed) -> Iterator[Row]:
     for name, (type_, description) in SESSION_PROPERTIES.items():
         yield name, "", "", type_, description
@@ -231,7 +241,16 @@ _ALL: Final = (
         _texts("grantee", "grantee_type", "role_name", "is_grantable"),
         _applicable_roles,
     ),
-    # Ours, for SHOW CREATE TABLE and SHOW SESSION.
+    # Ours, for SHOW CREATE TABLE, SHOW FUNCTIONS and SHOW SESSION.
+    Listing(
+        "lake",
+        "information_schema",
+        "$functions",
+        _texts("name", "return_type", "argument_types", "function_type")
+        | {"deterministic": "boolean"}
+        | _texts("description"),
+        _functions,
+    ),
     Listing(
         "lake",
         "information_schema",

@@ -25,6 +25,19 @@ class TrinoError:
 SYNTAX_ERROR: Final = TrinoError(1, "SYNTAX_ERROR", _USER)
 PERMISSION_DENIED: Final = TrinoError(4, "PERMISSION_DENIED", _USER)
 NOT_FOUND: Final = TrinoError(5, "NOT_FOUND", _USER)
+# What a query does wrong on the data; a problem says which one in its member `error`.
+_ON_DATA: Final = {
+    error.name: error
+    for error in (
+        TrinoError(6, "FUNCTION_NOT_FOUND", _USER),
+        TrinoError(7, "INVALID_FUNCTION_ARGUMENT", _USER),
+        TrinoError(8, "DIVISION_BY_ZERO", _USER),
+        TrinoError(9, "INVALID_CAST_ARGUMENT", _USER),
+        TrinoError(19, "NUMERIC_VALUE_OUT_OF_RANGE", _USER),
+        TrinoError(28, "SUBQUERY_MULTIPLE_ROWS", _USER),
+        TrinoError(58, "TYPE_MISMATCH", _USER),
+    )
+}
 _GENERIC_USER: Final = TrinoError(0, "GENERIC_USER_ERROR", _USER)
 _GENERIC_INTERNAL: Final = TrinoError(65536, "GENERIC_INTERNAL_ERROR", _INTERNAL)
 
@@ -53,6 +66,7 @@ ERRORS: Final[dict[str, TrinoError]] = {
     "snapshot-not-found": TrinoError(7, "INVALID_FUNCTION_ARGUMENT", _USER),
     "sql-not-allowed": TrinoError(13, "NOT_SUPPORTED", _USER),
     "too-many-queries": TrinoError(131074, "QUERY_QUEUE_FULL", _RESOURCES),
+    "type-mismatch": _ON_DATA["TYPE_MISMATCH"],
     "unauthenticated": PERMISSION_DENIED,
     "unknown-session-property": TrinoError(14, "INVALID_SESSION_PROPERTY", _USER),
     "versioning-not-available": TrinoError(13, "NOT_SUPPORTED", _USER),
@@ -61,6 +75,9 @@ ERRORS: Final[dict[str, TrinoError]] = {
 
 def trino_error(problem: Problem) -> TrinoError:
     """The error of Trino's that says the same."""
+    named = _ON_DATA.get(str(problem.extra.get("error")))
+    if named is not None:
+        return named
     fallback = _GENERIC_USER if problem.status < 500 else _GENERIC_INTERNAL
     return ERRORS.get(problem.code, fallback)
 

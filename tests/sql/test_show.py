@@ -11,8 +11,8 @@ import pytest
 from catalog.resources import ResourceNotFound
 from infra.errors import Problem
 from sql.listings import LISTINGS
-from sql.parse import BadSql
 from sql.query import Session, SqlQuestion
+from sql.reading import BadSql
 from sql.rules.allowed import NotAllowedSql
 from sql.type_signature import signature
 from tests.sql.test_door import House
@@ -44,6 +44,10 @@ def rows(house: House, user: str, text: str, **session: Any) -> list[tuple[Any, 
         ("SHOW TABLES FROM nope", []),
         ("SHOW COLUMNS FROM raw.t LIKE 'e%'", [("email", "varchar", "", "")]),
         ('DESCRIBE lake.raw."t"', [("id", "bigint", "", ""), ("country", "varchar", "", "")]),
+        (
+            "SHOW FUNCTIONS LIKE 'date\\_add' ESCAPE '\\'",
+            [("date_add", "T", "unit literal, amount number, x T", "scalar", True, "")],
+        ),
         ("SHOW ROLES", []),
     ],
 )
