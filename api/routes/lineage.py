@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import Caller, Installed
+from api.installation import Installation
 from api.routes.rows import TableName
 from api.sources import source_files
+from api.trail import HttpAccess
 from catalog.relations import Snapshot
 from catalog.resources import Resource
 from catalog.tables import TableInfo
+from pipeline.offsets import BATCH, SOURCE, Span
+from pipeline.replay.selection import NotReplayable
+from pipeline.tables import RAW
+from pipeline.transactions import ARRIVAL
 from policies.decide import decide
+from sql.query import Condition, Group, RowsQuestion
 
 router = APIRouter(tags=["Lineage"])
 
@@ -24,8 +31,11 @@ router = APIRouter(tags=["Lineage"])
 class NodeOut(BaseModel):
     """Something in the graph."""
 
-    id: str = Field(description="`kind:name`, or `snapshot:ID`.", examples=["file:landing/2026-11-24.ndjson"])
-    kind: Literal["table", "file", "snapshot"] = Field(description="What it is.")
+    id: str = Field(
+        description="`kind:name`, `snapshot:ID`, `replay:ID` or `record:KEY`.",
+        examples=["file:landing/2026-11-24.ndjson"],
+    )
+    kind: Literal["table", "file", "snapshot", "topic", "replay", "record"] = Field(description="What it is.")
     name: str = Field(description="Its name within the kind.")
     at: datetime | None = Field(None, description="When a snapshot was committed.")
 
@@ -36,7 +46,11 @@ class EdgeOut(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
     source: str = Field(alias="from", description="The id of what was there before.")
     target: str = Field(alias="to", description="The id of what was made from it.")
-    how: str = Field(description="`registered`, a snapshot's operation, or `current`.", examples=["registered"])
+    how: str = Field(
+        description="`registered`, a snapshot's operation, `current`, `curated`, `re-pushed`, or the messages that it "
+        "was made of, as `partition/first-last`.",
+        examples=["registered"],
+    )
 
 
 class LineageOut(BaseModel):
@@ -49,9 +63,17 @@ class LineageOut(BaseModel):
 
 
 @router.get("/v1/tables/{name}/lineage", operation_id="get_lineage", summary="Where does a table come from?")
-async def get_lineage(name: TableName, access: Caller, installation: Installed) -> LineageOut:
-    """Shows the files that a table was registered from, and its versions in order. Files that the caller may not know
-    of are left out. Needs `discover` on the table.
+async def get_lineage(
+    name: TableName,
+    access: Caller,
+    installation: Installed,
+    *,
+    key: Annotated[str | None, Query(max_length=256, description="One record, by its key.")] = None,
+) -> LineageOut:
+    """Shows the files and the messages that a table was made of, and its versions in order; with `key`, the messages
+    and the replays that one record came in. What the caller may not know of is left out.
+
+    Needs `discover` on the table, and for a record `read`, on the columns that say where it came from.
     """
     resource = Resource.table(name)
 
@@ -64,9 +86,71 @@ async def get_lineage(name: TableName, access: Caller, installation: Installed) 
         def known(file: Resource) -> bool:
             return decide(index, access.principal, "discover", file, now=now).allowed
 
+        if key is not None:
+            return _record(installation, access, info, key, known)
         return _graph(info, tuple(reversed(kept)) or (info.snapshot,), known)
 
     return await run_in_threadpool(work)
+
+
+def _made_of(
+    snapshot: Snapshot,
+    node: NodeOut,
+    nodes: dict[str, NodeOut],
+    edges: list[EdgeOut],
+    known: Callable[[Resource], bool],
+) -> bool:
+    """Adds the messages and the version of another table that a version was made of; returns whether any is hidden."""
+    hidden = False
+    if BATCH in snapshot.summary:
+        span = Span.parse(snapshot.summary[BATCH])
+        topic = Resource("topic", span.topic)
+        if known(topic):
+            nodes[str(topic)] = NodeOut(id=str(topic), kind="topic", name=topic.name)
+            how = ", ".join(f"{part}/{first}-{end - 1}" for part, (first, end) in sorted(span.ranges.items()))
+            edges.append(EdgeOut(source=str(topic), target=node.id, how=how))
+        else:
+            hidden = True
+    if SOURCE in snapshot.summary:
+        if not known(RAW):
+            return True
+        source = f"snapshot:{snapshot.summary[SOURCE]}"
+        nodes[source] = NodeOut(id=source, kind="snapshot", name=snapshot.summary[SOURCE])
+        nodes[str(RAW)] = NodeOut(id=str(RAW), kind="table", name=RAW.name)
+        edges.append(EdgeOut(source=str(RAW), target=source, how="current"))
+        edges.append(EdgeOut(source=source, target=node.id, how="curated"))
+    return hidden
+
+
+def _record(
+    installation: Installation, access: HttpAccess, info: TableInfo, key: str, known: Callable[[Resource], bool]
+) -> LineageOut:
+    """The messages and replays that the rows of one key came in."""
+    table = NodeOut(id=str(info.resource), kind="table", name=info.resource.name)
+    if len(info.key) != 1 or not set(ARRIVAL.names) <= {column.name for column in info.columns}:
+        raise NotReplayable(
+            "The table does not say where its records came from.", hint="Ask for the table's lineage, without key."
+        )
+    where = Group(any=False, items=(Condition(info.key[0], "eq", (key,), parameter="key"),))
+    asked = RowsQuestion(select=tuple(ARRIVAL.names), where=where, limit=installation.settings.page_limit)
+    rows = installation.door.rows(access, info.resource, asked).page().rows.to_pylist()
+    access.trail.returned(len(rows))
+    record = NodeOut(id=f"record:{key}", kind="record", name=key)
+    nodes, edges, hidden = {table.id: table, record.id: record}, [], False
+    for row in rows:
+        edges.append(EdgeOut(source=record.id, target=table.id, how="current"))
+        if row["replay_id"]:
+            replay = NodeOut(id=f"replay:{row['replay_id']}", kind="replay", name=row["replay_id"])
+            nodes[replay.id] = replay
+            edges.append(EdgeOut(source=replay.id, target=record.id, how="re-pushed"))
+        topic = Resource("topic", row["kafka_topic"] or "")
+        if topic.name and known(topic):
+            nodes[str(topic)] = NodeOut(id=str(topic), kind="topic", name=topic.name)
+            place = f"{row['kafka_partition']}/{row['kafka_offset']}-{row['kafka_offset']}"
+            edges.append(EdgeOut(source=str(topic), target=record.id, how=place))
+        else:
+            hidden = True
+    return LineageOut(table=table.id, nodes=list(nodes.values()), edges=edges, hidden=hidden)
 
 
 def _graph(info: TableInfo, snapshots: Sequence[Snapshot | None], known: Callable[[Resource], bool]) -> LineageOut:
@@ -88,6 +172,7 @@ def _graph(info: TableInfo, snapshots: Sequence[Snapshot | None], known: Callabl
                 edges.append(EdgeOut(source=str(file), target=node.id, how="registered"))
             else:
                 hidden = True
+        hidden |= _made_of(snapshot, node, nodes, edges, known)
         previous = node.id
     if previous is not None:
         edges.append(EdgeOut(source=previous, target=table.id, how="current"))

@@ -148,3 +148,18 @@ def test_rows_of_a_range_of_versions(opened: tuple[Shop, Server]) -> None:
     }
     found = ended(server, server.call("POST", "/v1/replays", json=body).json()["id"])
     assert found["result"]["rows"] == 15, found
+
+
+def test_the_lineage_of_a_table_and_of_a_record_names_messages_and_replays(opened: tuple[Shop, Server]) -> None:
+    there, server = opened
+    row = next(row for row in stored(there.installation.lake, RAW) if row["replay_id"])
+    graph = server.get(f"/v1/tables/raw.transactions/lineage?key={row[KEY]}").json()
+    assert f"replay:{row['replay_id']}" in [node["id"] for node in graph["nodes"]]
+    place = f"{row['kafka_partition']}/{row['kafka_offset']}-{row['kafka_offset']}"
+    assert {"from": f"topic:{TOPIC}", "to": f"record:{row[KEY]}", "how": place} in graph["edges"]
+    whole = server.get("/v1/tables/curated.transactions/lineage").json()
+    assert {"topic", "snapshot", "table"} <= {node["kind"] for node in whole["nodes"]}
+    assert "curated" in [edge["how"] for edge in whole["edges"]]
+    hidden = server.get("/v1/tables/raw.transactions/lineage", "alice").json()
+    assert hidden["hidden"] is True
+    assert "topic" not in {node["kind"] for node in hidden["nodes"]}
