@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -166,7 +167,7 @@ def open_installation(settings: Settings) -> Installation:
             index=index,
             search=SearchDoor(lake, policies, door, index, keys),
             embedded=embedded,
-            canaries=Canaries(lake, engine, keys) if settings.canaries else None,
+            canaries=_canaries(settings, lake, engine, keys),
             operations=operations,
             authority=Authority(policies, lake, settings.trino_user),
             verdicts=VerdictRecorder(audit),
@@ -187,3 +188,14 @@ def _engine(settings: Settings, embedded: DuckDb, lake: Lake, keys: Keys) -> Eng
 
     hash_keys.publish(lake, keys)
     return Trino(settings)
+
+
+_TRINO_LOOKED_AT: Final = 30.0  # seconds that a look is good for: it takes a dozen queries
+
+
+def _canaries(settings: Settings, lake: Lake, engine: Engine, keys: Keys) -> Canaries | None:
+    if not settings.canaries:
+        return None
+    return (
+        Canaries(lake, engine, keys, _TRINO_LOOKED_AT) if settings.engine == "trino" else Canaries(lake, engine, keys)
+    )

@@ -13,10 +13,14 @@ import uvicorn
 
 from api.app import create_app
 from api.installation import Installation, open_installation
-from infra.errors import InvalidSettings
+from infra.errors import InvalidSettings, Unavailable
 from infra.observe import log_to_stderr, subscribe
 from infra.settings import Settings
 from search.follow import Follower
+
+
+class UngovernedEngine(Unavailable):
+    code, title = "ungoverned-engine", "The engine does not enforce the policies"
 
 
 def run(settings: Settings) -> None:
@@ -25,9 +29,11 @@ def run(settings: Settings) -> None:
     Raises:
         AuditUnavailable: nothing could be recorded, so nothing is served.
         InvalidSettings: TLS can't be spoken with the certificate that is named.
+        UngovernedEngine: the engine shows what policies hide.
     """
     tls_options(settings)  # before anything is opened
     installation = open_installation(settings)
+    _refuse_ungoverned(installation)
     importlib.import_module("pyiceberg.io.pyarrow")  # a second that the first caller would wait otherwise
     unsubscribe = subscribe(log_to_stderr(settings.log_level))
     try:
@@ -36,6 +42,21 @@ def run(settings: Settings) -> None:
     finally:
         unsubscribe()
         installation.close()
+
+
+def _refuse_ungoverned(installation: Installation) -> None:
+    """Looks once before anybody is answered. A Trino that asks Sluice can't answer yet, which is a good sign."""
+    if installation.canaries is None:
+        return
+    installation.canaries.prepare()
+    failure = installation.canaries.failure()
+    if failure is not None and "not in effect" in failure:
+        installation.close()
+        raise UngovernedEngine(
+            f"The engine shows what policies hide ({failure}).",
+            hint="Give Trino the access control that `sluice trino config` writes, or, where nobody else can reach that"
+            " Trino, set SLUICE_TRINO_ENFORCEMENT=rewrite.",
+        )
 
 
 def following(installation: Installation) -> AbstractContextManager[object]:

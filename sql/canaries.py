@@ -45,14 +45,16 @@ class Canaries:
 
     Args:
         lake, engine, keys: those that answer everybody.
+        kept: seconds that a look that found nothing is good for.
     """
 
-    def __init__(self, lake: Lake, engine: Engine, keys: Keys) -> None:
+    def __init__(self, lake: Lake, engine: Engine, keys: Keys, kept: float = _KEPT) -> None:
         self._lake = lake
         self._withheld = engine.withheld
         self._door = Door(lake, CANARY_POLICY, engine, keys)
         self._lock = Lock()
-        self._looked: tuple[float, str | None] = (-_KEPT, None)
+        self._kept = kept
+        self._looked: tuple[float, str | None] = (-kept, None)
 
     def prepare(self) -> None:
         """Makes the canaries' table where there is none yet."""
@@ -64,10 +66,10 @@ class Canaries:
             self._lake.iceberg.create_table(CANARY.name, _SCHEMA).append(pa.Table.from_pylist(_ROWS, _SCHEMA))
 
     def failure(self) -> str | None:
-        """What does not hold, or None where all does. Looks again after five seconds."""
+        """What does not hold, or None where all does."""
         with self._lock:
             at, found = self._looked
-            if time.monotonic() - at >= _KEPT:
+            if time.monotonic() - at >= (self._kept if found is None else _KEPT):
                 found = next(self._failures(), None)
                 self._looked = (time.monotonic(), found)
             return found

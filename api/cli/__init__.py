@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from api.cli import access, audit, demo, lake, people, pipeline, query, replay, search, setup, stack, train
+from api.cli import access, audit, demo, lake, people, pipeline, query, replay, search, setup, stack, train, trino
 from api.cli.terminal import tell_problem
 from infra.errors import Problem
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, setup, lake, people, access, query, search, pipeline, replay, train, audit, stack):
+for module in (demo, setup, lake, people, access, query, search, pipeline, replay, train, audit, stack, trino):
     module.add_to(app)
 
 
