@@ -47,7 +47,7 @@ m = r.obj == p.obj && r.act == p.act && g(r.sub, p.sub)
 def results(rounds: int) -> Iterator[Result]:
     ours: dict[int, Callable[[], object]] = {}
     for size in SIZES:
-        ours[size] = _asking(_index(size), size)
+        ours[size] = _asking(policy_of(size), size)
         yield compare(
             f"policy-decision-{size}",
             f"Decide one action with {size:,} rules, milliseconds.",
@@ -84,7 +84,8 @@ def _questions(size: int) -> Iterator[tuple[int, str]]:
         yield n % USERS, f"ns{table % 97}.t{table}"
 
 
-def _index(size: int) -> PolicyIndex:
+def policy_of(size: int) -> PolicyIndex:
+    """A policy of so many rules about tables `ns{n % 97}.t{n}`, for a thousand users and a hundred roles."""
     with tempfile.TemporaryDirectory() as folder:
         db = Database(f"sqlite:///{Path(folder) / 'sluice.db'}")
         migrate(db)
