@@ -13,7 +13,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 	--custom-compile-command "make lock"
 CHECKS := check-format check-lint check-types check-imports check-docs check-tree
 
-.PHONY: help install demo test check bench lock docs $(CHECKS)
+.PHONY: help install demo test parity check bench lock docs $(CHECKS)
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,7 +24,10 @@ demo: install  ## Start a complete example: lake, users, API (ARGS="--port 8001"
 	@$(BIN)/sluice demo $(ARGS)
 
 test: install .clients/dbt/installed .clients/harlequin/installed  ## Run every test (ARGS="tests/policies -k masks")
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not parity" $(ARGS)
+
+parity: install  ## Ask the same questions through DuckDB, Trino with its access control, the rewriter, and Trino alone
+	@$(BIN)/pytest -m parity $(ARGS)
 
 check: install  ## Format, lint, types, import rules, docs, structure
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(CHECKS)

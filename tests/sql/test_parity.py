@@ -18,7 +18,7 @@ from sql.grammar import parse_question
 from sql.query import SqlQuestion
 from tests.governed_trino import USERS, Governed, access, governed
 
-pytestmark = [pytest.mark.trino, pytest.mark.hive]
+pytestmark = [pytest.mark.trino, pytest.mark.hive, pytest.mark.parity]
 _SEED = 20261124
 
 # A table's columns by what can be asked of them: the condition as the rows grammar and as SQL write it.
