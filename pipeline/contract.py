@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.transactions import SCHEMA
 
 CONTRACT: Final = Path(__file__).with_name("transaction.schema.json")
 _READ: Final = pj.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="ignore")
+_LARGEST_AMOUNT: Final = Decimal("9999999999.99")
 _SPECIAL: Final = r'[\x00-\x1f"\\]'
 
 
@@ -75,7 +77,7 @@ def _read(
         table = pj.read_json(BytesIO(b"\n".join(texts)), parse_options=_READ)
     except pa.ArrowInvalid:
         table = None
-    if table is not None and len(table) == len(texts):
+    if table is not None and len(table) == len(texts) and _in_range(table["amount"]):
         tables.append(table)
         read_.extend(places)
     elif len(texts) == 1:
@@ -84,6 +86,12 @@ def _read(
         middle = len(texts) // 2
         _read(places[:middle], texts[:middle], tables, read_, unreadable)
         _read(places[middle:], texts[middle:], tables, read_, unreadable)
+
+
+def _in_range(amounts: pa.ChunkedArray) -> bool:
+    """Arrow takes whole numbers of more digits than the type has, which no file can then hold."""
+    largest = pc.max(pc.abs(amounts)).as_py()
+    return largest is None or largest <= _LARGEST_AMOUNT
 
 
 def write(rows: pa.Table) -> list[bytes]:

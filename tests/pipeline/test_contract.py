@@ -41,10 +41,11 @@ LITERALS: dict[str, list[Any]] = {
     "customer_rating": [5, None, 2**40, "5"],
     "city": ["Paris", 'a"b\\c\n', 5, True, {"a": 1}, ["x"], "\u00e9\U0001f600"],
 }
+_NUMBER = st.integers(-(2**53), 2**53)
 MESSAGES = st.fixed_dictionaries(
     {},
     optional={name: st.none() | st.sampled_from(values) for name, values in LITERALS.items()}
-    | {"user_name": TEXT, "unknown": st.none() | st.integers() | st.lists(st.integers(), max_size=2)},
+    | {"user_name": TEXT, "unknown": st.none() | _NUMBER | st.lists(_NUMBER, max_size=2)},
 )
 
 
@@ -67,6 +68,12 @@ def test_arrow_judges_each_message_as_the_schema_does(messages: list[dict[str, A
 def test_text_survives_both_ways(text: str) -> None:
     rows = read([text.encode()]).rows
     assert read(write(rows)).rows.equals(rows)
+
+
+def test_an_amount_of_more_digits_than_the_type_has_is_refused_alone() -> None:
+    back = read([b'{"amount":"99999999999"}', b'{"amount":-10000000000}', b'{"amount":"9999999999.99"}'])
+    assert list(back.unreadable) == [0, 1]
+    assert back.places == [2]
 
 
 def test_messages_over_several_lines_are_one_each() -> None:
