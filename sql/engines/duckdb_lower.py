@@ -212,7 +212,7 @@ def _cut(text: exp.Expr, target: exp.DataType) -> exp.Expr:
 _SCIENTIFIC: Final = (
     "CASE WHEN isnan(CAST(_1 AS DOUBLE)) THEN 'NaN' "
     "WHEN isinf(CAST(_1 AS DOUBLE)) THEN CASE WHEN _1 > 0 THEN 'Infinity' ELSE '-Infinity' END "
-    "WHEN _1 = 0 THEN '0.0E0' "
+    "WHEN _1 = 0 THEN '0E0' "
     "ELSE list_extract(list_transform(list_transform(list_transform([CAST(abs(_1) AS VARCHAR)], "
     "lambda t: {'w': regexp_extract(t, '^[0-9]+'), 'f': regexp_extract(t, '[.]([0-9]+)', 1), "
     "'e': coalesce(TRY_CAST(regexp_extract(t, 'e(.*)', 1) AS INTEGER), 0)}), "

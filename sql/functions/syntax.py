@@ -58,7 +58,7 @@ EXAMPLES: Final[tuple[tuple[str, object], ...]] = (
     ("CAST(1.5e0 AS VARCHAR)", "1.5E0"),
     ("CAST(-1234567890.125e0 AS VARCHAR)", "-1.234567890125E9"),
     ("CAST(1e-10 AS VARCHAR)", "1.0E-10"),
-    ("CAST(0e0 AS VARCHAR)", "0.0E0"),
+    ("CAST(0e0 AS VARCHAR)", "0E0"),
     ("CAST(DATE '2020-01-02' AS VARCHAR)", "2020-01-02"),
     ("CAST('2020-01-02' AS DATE)", date(2020, 1, 2)),
     ("CAST('2020-13-02' AS DATE)", Fails("INVALID_CAST_ARGUMENT")),
