@@ -117,11 +117,16 @@ class Models:
         with self._db.reading() as session:
             return [_read(row) for row in session.scalars(query if name is None else query.where(Model.name == name))]
 
-    def of_table(self, table: Resource) -> Sequence[ModelVersion]:
-        """Every version that was trained on a table, the newest first: the downstream end of a lineage."""
+    def of_table(self, index: PolicyIndex, principal: Principal, table: Resource) -> Sequence[ModelVersion]:
+        """The versions trained on a table that somebody may use, the newest first: the downstream end of its lineage.
+
+        Versions that they may not use are left out without a trace: that somebody trained on a table, and on which
+        version of it, is nobody else's to know.
+        """
         query = select(Model).where(Model.table == str(table)).order_by(Model.created_at.desc())
         with self._db.reading() as session:
-            return [_read(row) for row in session.scalars(query)]
+            trained = [_read(row) for row in session.scalars(query)]
+        return [model for model in trained if self.usable(index, principal, model)]
 
     def usable(self, index: PolicyIndex, principal: Principal, model: ModelVersion) -> bool:
         """Whether somebody may see a version and ask it: whoever sees, today, all that it was trained on.

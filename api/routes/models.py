@@ -130,7 +130,10 @@ class ModelOut(BaseModel):
     name: str = Field(description="The recipe's name.", examples=["spend"])
     description: str = Field(description="What it answers.", examples=["What a user will spend over the next days."])
     task: str = Field(description=f"One of {', '.join(TASKS)}.", examples=["regression"])
-    table: str = Field(description="What it is trained on unless another table is named.")
+    table: str | None = Field(
+        description="What it is trained on unless another table is named; null where the caller may not know of it.",
+        examples=["table:curated.transactions"],
+    )
     parameters: list[ParameterOut] = Field(description="What a training may choose.")
     outputs: dict[str, str] = Field(
         description="The columns of a prediction.", examples=[{"amount": "What is expected, in the currency."}]
@@ -226,7 +229,9 @@ async def list_models(access: Caller, installation: Installed, paging: Paged) ->
             if versions and not installation.models.known(index, access.principal, recipe.name):
                 versions = []
             usable = (model for model in versions if installation.models.usable(index, access.principal, model))
-            found.append(_model(installation, recipe, next(usable, None)))
+            table = Resource.table(recipe.table)
+            shown = decide(index, access.principal, "discover", table, now=datetime.now(UTC)).known
+            found.append(_model(installation, recipe, next(usable, None), table if shown else None))
         return paging.of(found, lambda model: (model.name,), lambda model: model)
 
     return await run_in_threadpool(work)
@@ -287,13 +292,13 @@ def _usable(installation: Installation, access: HttpAccess, name: str) -> list[M
     ]
 
 
-def _model(installation: Installation, recipe: Recipe, newest: ModelVersion | None) -> ModelOut:
+def _model(installation: Installation, recipe: Recipe, newest: ModelVersion | None, table: Resource | None) -> ModelOut:
     return ModelOut(
         id=f"model:{recipe.name}",
         name=recipe.name,
         description=recipe.description,
         task=recipe.task,
-        table=f"table:{recipe.table}",
+        table=None if table is None else str(table),
         parameters=[_parameter(parameter) for parameter in recipe.parameters],
         outputs=dict(TASKS[recipe.task].OUTPUTS),
         newest=newest and _version(installation, newest),

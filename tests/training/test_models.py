@@ -15,9 +15,11 @@ from catalog.resources import Resource
 from infra.schema import Model
 from pipeline.tables import CURATED
 from pipeline.transactions import SCHEMA
+from policies.principal import Principal
 from tests.api.conftest import Server
 from tests.api.test_samples import METHODS, _same_shape
 from tests.training.conftest import MASKS, result_of, trained
+from training.models import ModelVersion
 from training.recipes import RECIPES
 
 pytestmark = pytest.mark.mlflow
@@ -40,6 +42,16 @@ def anomalies(shop: Server) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def spend(shop: Server) -> dict[str, Any]:
     return result_of(trained(shop, "spend", tag="settled", parameters={"per": "user", "days": 3}))
+
+
+@pytest.fixture(scope="module")
+def french(shop: Server) -> str:
+    """French rows copied into a table of their own, which nothing filters."""
+    lake = shop.installation.lake.iceberg
+    rows = lake.load_table("curated.transactions").scan().to_arrow()
+    found = rows.filter(pa.compute.equal(rows["country"], "FR"))
+    lake.create_table("curated.french", SCHEMA).append(found.cast(SCHEMA))
+    return "curated.french"
 
 
 def rest(mlflow: str, call: str, body: dict[str, Any] | None = None, **query: str) -> Any:
@@ -68,13 +80,11 @@ def test_who_sees_french_rows_trains_on_those_alone(shop: Server, statuses: dict
     assert statuses["alice"]["data_digest"] != statuses["admin"]["data_digest"]
 
 
-def test_her_digest_is_that_of_a_table_with_nothing_but_her_rows(shop: Server, statuses: dict[str, Any]) -> None:
-    """An oracle of its own: French rows copied into a table that the administrator trains on without any filter."""
-    lake = shop.installation.lake
-    rows = lake.iceberg.load_table("curated.transactions").scan().to_arrow()
-    french = rows.filter(pa.compute.equal(rows["country"], "FR"))
-    lake.iceberg.create_table_if_not_exists("curated.french", SCHEMA).append(french.cast(SCHEMA))
-    copied = result_of(trained(shop, "transaction_status", table="curated.french", seed=7))
+def test_her_digest_is_that_of_a_table_with_nothing_but_her_rows(
+    shop: Server, statuses: dict[str, Any], french: str
+) -> None:
+    """An oracle of its own: a table that the administrator trains on without any filter."""
+    copied = result_of(trained(shop, "transaction_status", table=french, seed=7))
     assert copied["data_digest"] == statuses["alice"]["data_digest"]
     assert copied["measures"] == statuses["alice"]["measures"]
 
@@ -380,18 +390,32 @@ def test_an_owner_who_lost_the_right_loses_the_model(shop: Server, statuses: dic
 
 
 def test_models_are_the_downstream_end_of_a_tables_lineage(shop: Server, statuses: dict[str, Any]) -> None:
-    of_table = shop.installation.models.of_table(CURATED)
-    assert {model.version for model in of_table if model.name == "transaction_status"} >= {
-        result["version"] for result in statuses.values()
-    }
-    assert {str(model.provenance.snapshot_id) for model in of_table} == {statuses["alice"]["snapshot_id"]}
-    assert shop.installation.models.of_table(Resource.table("raw.nothing")) == []
+    index = shop.installation.policies.current()
+
+    def made_of(table: Resource, principal: Principal) -> list[ModelVersion]:
+        found = shop.installation.models.of_table(index, principal, table)
+        return [model for model in found if model.name == "transaction_status"]
+
+    everything = made_of(CURATED, Principal("admin", roles=("admin",)))
+    assert {model.version for model in everything} >= {result["version"] for result in statuses.values()}
+    assert {str(model.provenance.snapshot_id) for model in everything} == {statuses["alice"]["snapshot_id"]}
+    assert {model.owner for model in made_of(CURATED, Principal("alice"))} == {"user:alice"}
+    assert made_of(CURATED, Principal("bob")) == []
+    assert made_of(Resource.table("raw.nothing"), Principal("admin", roles=("admin",))) == []
 
 
-def test_added_rows_leave_a_model_as_it_is_and_a_correction_makes_it_stale(shop: Server) -> None:
+def test_a_recipes_table_is_named_to_those_who_may_know_of_it(shop: Server) -> None:
+    def tables(user: str) -> dict[str, str | None]:
+        return {model["name"]: model["table"] for model in shop.get("/v1/models", user).json()["data"]}
+
+    assert tables("alice") == {name: f"table:{recipe.table}" for name, recipe in RECIPES.items()}
+    assert tables("bob") == dict.fromkeys(RECIPES)
+
+
+def test_added_rows_leave_a_model_as_it_is_and_a_correction_makes_it_stale(shop: Server, french: str) -> None:
     lake = shop.installation.lake
-    table = lake.iceberg.load_table("curated.french")
-    result = result_of(trained(shop, "spend", table="curated.french", parameters={"days": 3}))
+    table = lake.iceberg.load_table(french)
+    result = result_of(trained(shop, "spend", table=french, parameters={"days": 3}))
 
     def stale() -> list[str]:
         found = {version["version"]: version["stale"] for version in versions(shop, "admin", "spend").json()["data"]}
@@ -403,12 +427,14 @@ def test_added_rows_leave_a_model_as_it_is_and_a_correction_makes_it_stale(shop:
     assert stale() == []
     table.delete(f"transaction_id = '{row['transaction_id'][0].as_py()}'")
     assert stale() == ["rows-changed"]
-    lake.iceberg.drop_table("curated.french")
-    (gone,) = shop.installation.models.of_table(Resource.table("curated.french"))[:1]
+    lake.iceberg.drop_table(french)
+    gone = next(model for model in shop.installation.models.all("spend") if model.version == result["version"])
     assert shop.installation.models.stale(shop.installation.policies.current(), gone) == ("table-gone",)
 
 
-def test_every_sample_of_a_model_works_as_it_stands(shop: Server, statuses: dict[str, Any]) -> None:
+def test_every_sample_of_a_model_works_as_it_stands(
+    shop: Server, statuses: dict[str, Any], spend: dict[str, Any]
+) -> None:
     document = shop.get("/openapi.json").json()
     tried = 0
     for path, operations in document["paths"].items():
