@@ -22,14 +22,20 @@ from infra.settings import Settings
 ROWS, FILES = 1_000_000, 10
 
 
-def make_lake(home: Path) -> tuple[Settings, str]:
-    """Ten Parquet files, sorted by id as days of a pipeline are, registered in place. Returns the admin's token too."""
+def make_lake(home: Path, *, files: int = FILES, row_group: int = 100_000) -> tuple[Settings, str]:
+    """Parquet files, sorted by id as days of a pipeline are, registered in place. Returns the admin's token too.
+
+    Args:
+        home: an empty folder.
+        files: how many, of 100,000 rows each.
+        row_group: rows in each group of a file.
+    """
     settings = Settings(state_dir=home / "state", lake_dir=home / "lake")
     issued = initialise(settings)
     if issued is None:
         raise RuntimeError("a fresh folder is needed")
     each = ROWS // FILES
-    for number in range(FILES):
+    for number in range(files):
         path = settings.lake_dir / "transactions" / f"{number:02}.parquet"
         path.parent.mkdir(exist_ok=True)
         duckdb.sql(
@@ -44,7 +50,7 @@ def make_lake(home: Path) -> tuple[Settings, str]:
                 ['FR', 'DE', 'ES', 'IT'][i % 4 + 1] AS country, 'city ' || (i % 300) AS city,
                 (i % 5 + 1)::INTEGER AS customer_rating, '10.0.' || (i % 256) || '.' || (i % 251) AS ip_address
                 FROM range({number * each}, {(number + 1) * each}) t(i))
-                TO '{path}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)"""
+                TO '{path}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {row_group})"""
         )
     lake = Lake(settings)
     register(lake, "transactions", "raw.transactions", key=["transaction_id"])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from elasticsearch import ApiError, ConflictError, Elasticsearch, TransportError
-from elasticsearch.helpers import BulkIndexError
 
 from catalog.resources import Resource
 from search.elasticsearch_query import lowered
@@ -143,5 +142,5 @@ def reached(ask: Callable[[], T]) -> T:
         return ask()
     except ConflictError:
         raise
-    except (ApiError, TransportError, BulkIndexError) as error:
+    except (ApiError, TransportError) as error:
         raise unavailable() from error

@@ -29,6 +29,7 @@ _KEPT: Final = 600.0  # seconds that a version is kept for later pages
 _MOST_KEPT: Final = 64
 _LOOK_EVERY: Final = 0.2  # seconds between looks whether another process has committed
 _HEAP: Final = 200_000_000
+_THREADS: Final = 2  # that write: reading the lake keeps no more of them busy
 _MOST_RESOURCES: Final = 100_000
 
 
@@ -54,7 +55,7 @@ class TantivyIndex:
         generation: the one to open; None for the current one, which may change.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 1, generation: str | None = None) -> None:
+    def __init__(self, folder: Path, *, threads: int = _THREADS, generation: str | None = None) -> None:
         self._folder, self._threads, self._fixed = folder, threads, generation
         self._lock = threading.RLock()
         self._writer: tantivy.IndexWriter | None = None

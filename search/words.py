@@ -43,7 +43,9 @@ def fold(texts: pa.Array) -> pa.Array:
 
 @lru_cache(maxsize=65_536)
 def words(text: str) -> tuple[str, ...]:
-    """The words of one text, in order."""
+    """The words of one text, in order: as `fold` has them, for most texts without a way through Arrow."""
+    if text.isascii():
+        return tuple(word[:LONGEST] for word in re.findall("[0-9a-z]+", text.lower()))
     folded = fold(pa.array([text], pa.string()))[0].as_py()
     return tuple(folded.split())
 
