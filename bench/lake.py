@@ -66,8 +66,7 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def get(self, path: str) -> bytes:
-        self._connection.request("GET", path, headers=self._headers)
-        answer = self._connection.getresponse()
+        answer = self._ask(path)
         body = answer.read()
         if answer.status != 200:
             raise RuntimeError(f"{answer.status}: {body[:300]!r}")
@@ -75,14 +74,22 @@ class Client:
 
     def drain(self, path: str) -> int:
         """Reads an answer without keeping it. Returns its length in bytes."""
-        self._connection.request("GET", path, headers=self._headers)
-        answer = self._connection.getresponse()
+        answer = self._ask(path)
         size, buffer = 0, bytearray(1 << 20)
         while read := answer.readinto(buffer):
             size += read
         if answer.status != 200:
             raise RuntimeError(f"{answer.status} for {path}")
         return size
+
+    def _ask(self, path: str) -> http.client.HTTPResponse:
+        try:
+            self._connection.request("GET", path, headers=self._headers)
+            return self._connection.getresponse()
+        except http.client.RemoteDisconnected:  # the other side was measured for longer than a server waits
+            self._connection.close()
+            self._connection.request("GET", path, headers=self._headers)
+            return self._connection.getresponse()
 
 
 @contextmanager

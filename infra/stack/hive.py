@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from typing import Final
 
@@ -64,6 +65,8 @@ def _has_schema(database: Place) -> bool:
 
 def _ready(place: Place) -> bool:
     """Whether it answers a question: it listens before it has looked at its database."""
+    # A probe that finds nobody yet is no news: thrift would print each. It raises what happened all the same.
+    logging.getLogger(TSocket.__module__).disabled = True
     socket = TSocket(place.host, place.port)
     socket.setTimeout(5000)
     transport = TBufferedTransport(socket)
