@@ -24,6 +24,7 @@ from policies.authenticate import Authenticator
 from policies.login import Login
 from policies.oidc import OidcIssuer
 from policies.store import PolicyStore
+from search.canaries import SearchCanaries
 from search.find import SearchDoor
 from search.index import Index
 from search.indexer import Indexer, Progress
@@ -167,7 +168,7 @@ def open_installation(settings: Settings) -> Installation:
             index=index,
             search=SearchDoor(lake, policies, door, index, keys),
             embedded=embedded,
-            canaries=_canaries(settings, lake, engine, keys),
+            canaries=_canaries(settings, lake, engine, keys, SearchCanaries(lake, embedded, index, keys)),
             operations=operations,
             authority=Authority(policies, lake, settings.trino_user),
             verdicts=VerdictRecorder(audit),
@@ -193,9 +194,8 @@ def _engine(settings: Settings, embedded: DuckDb, lake: Lake, keys: Keys) -> Eng
 _TRINO_LOOKED_AT: Final = 30.0  # seconds that a look is good for: it takes a dozen queries
 
 
-def _canaries(settings: Settings, lake: Lake, engine: Engine, keys: Keys) -> Canaries | None:
+def _canaries(settings: Settings, lake: Lake, engine: Engine, keys: Keys, search: SearchCanaries) -> Canaries | None:
     if not settings.canaries:
         return None
-    return (
-        Canaries(lake, engine, keys, _TRINO_LOOKED_AT) if settings.engine == "trino" else Canaries(lake, engine, keys)
-    )
+    kept = {"kept": _TRINO_LOOKED_AT} if settings.engine == "trino" else {}
+    return Canaries(lake, engine, keys, **kept, beside=[search.failures])

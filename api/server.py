@@ -52,11 +52,16 @@ def _refuse_ungoverned(installation: Installation) -> None:
     failure = installation.canaries.failure()
     if failure is not None and "not in effect" in failure:
         installation.close()
-        raise UngovernedEngine(
-            f"The engine shows what policies hide ({failure}).",
-            hint="Give Trino the access control that `sluice trino config` writes, or, where nobody else can reach that"
-            " Trino, set SLUICE_TRINO_ENFORCEMENT=rewrite.",
-        )
+        raise UngovernedEngine(f"The engine shows what policies hide ({failure}).", hint=_hint(failure))
+
+
+def _hint(failure: str) -> str:
+    if failure.startswith("search:"):
+        return "Make the index anew with sluice index run --rebuild; a new one that does the same is a bug of Sluice."
+    return (
+        "Give Trino the access control that `sluice trino config` writes, or, where nobody else can reach that"
+        " Trino, set SLUICE_TRINO_ENFORCEMENT=rewrite."
+    )
 
 
 def following(installation: Installation) -> AbstractContextManager[object]:

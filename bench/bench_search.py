@@ -33,7 +33,7 @@ from search.index import Change, Index, Indexed
 from search.indexer import Indexer
 from search.tantivy import TantivyIndex
 from sql.access import Access
-from sql.canaries import _Silent
+from sql.canaries import Silent
 from sql.places import Whole
 
 TABLE = Resource.table("raw.transactions")
@@ -199,7 +199,7 @@ def fill(installation: Installation, index: Index, files: int) -> int:
 
 
 def ask(search: SearchDoor, text: str) -> None:
-    access = Access(Principal("admin", ("admin",)), "search", "bench", _Silent())
+    access = Access(Principal("admin", ("admin",)), "search", "bench", Silent())
     answer = search.search(access, SearchQuestion(text))
     if len(answer.hits) != 1:
         raise RuntimeError(f"{text} was found {answer.total} times")
@@ -251,5 +251,5 @@ def freshness(installation: Installation) -> Result:
 
 
 def found(installation: Installation, text: str) -> bool:
-    access = Access(Principal("admin", ("admin",)), "search", "bench", _Silent())
+    access = Access(Principal("admin", ("admin",)), "search", "bench", Silent())
     return installation.search.search(access, SearchQuestion(text)).total > 0

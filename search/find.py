@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -28,7 +28,7 @@ from search.index import Index, Indexed, View
 from search.indexer import file_number
 from search.language import parse_search
 from search.matching import match
-from search.presence import Presence, Present, is_current
+from search.presence import Presence, Present, is_current, present_in
 from sql.access import Access, Reading
 from sql.cursors import Cursor, Cursors, OutdatedCursor, digest
 from sql.door import Door, Policies
@@ -61,12 +61,22 @@ class SearchDoor:
         lake, policies, door: what is read, and the one way to it. The door's engine has to know where rows lie.
         index: what proposes rows.
         keys: for cursors.
+        listed: what of the lake there is to search.
     """
 
-    def __init__(self, lake: Lake, policies: Policies, door: Door, index: Index, keys: Keys) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        policies: Policies,
+        door: Door,
+        index: Index,
+        keys: Keys,
+        *,
+        listed: Callable[[Lake], Iterable[Present]] = present_in,
+    ) -> None:
         self._lake, self._policies, self._door, self._index = lake, policies, door, index
         self._cursors = Cursors(keys.cursors)
-        self._presence = Presence(lake)
+        self._presence = Presence(lake, listed)
         self._searched: Lru[tuple[object, ...], Governed] = Lru(4096)
         self._relations: Lru[tuple[Resource, str, str], Relation] = Lru(4096)
         self._ordinals: Lru[tuple[Resource, str, str], Mapping[int, int]] = Lru(256)

@@ -23,7 +23,7 @@ from infra.errors import Problem
 from infra.observe import SearchFollowed, observe
 from search.documents import Documents, documents
 from search.index import Change, Index, Indexed
-from search.presence import is_current, lags, present_in
+from search.presence import canary_in, is_current, lags, present_in
 from search.problems import IndexBusy, SearchUnavailable
 from sql.places import Whole
 
@@ -74,7 +74,7 @@ class Indexer:
             SearchUnavailable, IndexBusy: the index can't be written.
         """
         held = self._index.view().states
-        present = {each.resource: each for each in present_in(self._lake)}
+        present = {each.resource: each for each in (*present_in(self._lake), *canary_in(self._lake))}
         self._failed = {resource: at for resource, at in self._failed.items() if resource in present}
         for resource in sorted(held.keys() | present.keys()):
             state, now = held.get(resource), present.get(resource)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 from catalog.lake import Lake
-from catalog.resources import Resource
+from catalog.resources import CANARY, Resource
 from infra.errors import Problem
 from search.index import Indexed
 
@@ -87,17 +87,22 @@ def is_current(state: Indexed, present: Present) -> bool:
 
 
 class Presence:
-    """Keeps what the lake holds for a moment, so that not every search lists it."""
+    """Keeps what the lake holds for a moment, so that not every search lists it.
 
-    def __init__(self, lake: Lake) -> None:
-        self._lake, self._lock = lake, threading.Lock()
+    Args:
+        lake: what is looked at.
+        listed: what of it there is to search.
+    """
+
+    def __init__(self, lake: Lake, listed: Callable[[Lake], Iterable[Present]]) -> None:
+        self._lake, self._listed, self._lock = lake, listed, threading.Lock()
         self._at, self._seen = float("-inf"), dict[Resource, Present]()
 
     def now(self) -> Mapping[Resource, Present]:
         """Every table and file with rows, in the order of their names; at most half a second old."""
         with self._lock:
             if time.monotonic() - self._at >= _FRESH:
-                self._seen = {each.resource: each for each in sorted(present_in(self._lake), key=_name)}
+                self._seen = {each.resource: each for each in sorted(self._listed(self._lake), key=_name)}
                 self._at = time.monotonic()
             return self._seen
 
@@ -113,7 +118,17 @@ def present_in(lake: Lake) -> Iterator[Present]:
             yield Present(file.resource, "", file.stamp, None, file.updated_at)
     for table in lake.tables():
         with suppress(Problem):  # dropped meanwhile
-            relation = lake.relation(table.resource)
-            at = relation.snapshot.committed_at if relation.snapshot else None
-            snapshot_id = relation.snapshot.id if relation.snapshot else None
-            yield Present(table.resource, relation.uuid, relation.stamp, snapshot_id, at)
+            yield _present(lake, table.resource)
+
+
+def canary_in(lake: Lake) -> Iterator[Present]:
+    """The canaries' table, which `present_in` never tells of, where there is one: see `search.canaries`."""
+    with suppress(Problem):
+        yield _present(lake, CANARY)
+
+
+def _present(lake: Lake, table: Resource) -> Present:
+    relation = lake.relation(table)
+    at = relation.snapshot.committed_at if relation.snapshot else None
+    snapshot_id = relation.snapshot.id if relation.snapshot else None
+    return Present(table, relation.uuid, relation.stamp, snapshot_id, at)

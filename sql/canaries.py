@@ -8,7 +8,7 @@ must not be shown.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Final
@@ -31,11 +31,11 @@ from sql.engines import Engine
 from sql.query import RowsQuestion, SqlQuestion
 
 _SCHEMA: Final = pa.schema([("id", pa.int64()), ("seen", pa.bool_()), ("secret", pa.string())])
-_HIDDEN: Final = "canary-0123456789"
+CANARY_WORD: Final = "canary-0123456789"
 _ROWS: Final = [
-    {"id": 1, "seen": True, "secret": _HIDDEN},
-    {"id": 2, "seen": False, "secret": _HIDDEN},
-    {"id": 3, "seen": None, "secret": _HIDDEN},
+    {"id": 1, "seen": True, "secret": CANARY_WORD},
+    {"id": 2, "seen": False, "secret": CANARY_WORD},
+    {"id": 3, "seen": None, "secret": CANARY_WORD},
 ]
 _KEPT: Final = 5.0  # seconds that a look is good for: whoever asks /readyz without a token can't keep the engine busy
 
@@ -46,14 +46,24 @@ class Canaries:
     Args:
         lake, engine, keys: those that answer everybody.
         kept: seconds that a look that found nothing is good for.
+        beside: looks through doors of other rooms; each gives what does not hold.
     """
 
-    def __init__(self, lake: Lake, engine: Engine, keys: Keys, kept: float = _KEPT) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        engine: Engine,
+        keys: Keys,
+        kept: float = _KEPT,
+        *,
+        beside: Sequence[Callable[[], Iterator[str]]] = (),
+    ) -> None:
         self._lake = lake
         self._withheld = engine.withheld
         self._door = Door(lake, CANARY_POLICY, engine, keys)
         self._lock = Lock()
         self._kept = kept
+        self._beside = beside
         self._looked: tuple[float, str | None] = (-kept, None)
 
     def prepare(self) -> None:
@@ -75,7 +85,12 @@ class Canaries:
             return found
 
     def _failures(self) -> Iterator[str]:
-        for mask in _POLICIES:
+        yield from self._through_sql()
+        for look in self._beside:
+            yield from look()
+
+    def _through_sql(self) -> Iterator[str]:
+        for mask in CANARY_MASKS:
             if mask in self._withheld:
                 continue
             for door, rows in (("rows", self._rows), ("sql", self._sql)):
@@ -86,21 +101,21 @@ class Canaries:
                     continue
                 if [row["id"] for row in seen] != [1]:
                     yield f"{door}: a row filter is not in effect"
-                elif mask is not None and seen[0]["secret"] == _HIDDEN:
+                elif mask is not None and seen[0]["secret"] == CANARY_WORD:
                     yield f"{door}: the mask {mask} is not in effect"
-                elif mask is None and seen[0]["secret"] != _HIDDEN:
+                elif mask is None and seen[0]["secret"] != CANARY_WORD:
                     yield f"{door}: a clear column is not shown"
 
     def _rows(self, mask: str | None) -> list[dict[str, object]]:
-        return list(self._door.rows(_access(mask), CANARY, RowsQuestion(limit=10)).page().rows.to_pylist())
+        return list(self._door.rows(canary_access(mask), CANARY, RowsQuestion(limit=10)).page().rows.to_pylist())
 
     def _sql(self, mask: str | None) -> list[dict[str, object]]:
         text = f"SELECT id, secret FROM lake.{CANARY.name}"  # noqa: S608 - the name is a constant of ours
-        return list(self._door.query(_access(mask), SqlQuestion(text)).page().rows.to_pylist())
+        return list(self._door.query(canary_access(mask), SqlQuestion(text)).page().rows.to_pylist())
 
 
 # One canary user for no mask, and one for each mask that fits text.
-_POLICIES: Final[tuple[str | None, ...]] = (
+CANARY_MASKS: Final[tuple[str | None, ...]] = (
     None,
     *(name for name, mask in MASKS.items() if mask.types is None or "varchar" in mask.types),
 )
@@ -113,7 +128,7 @@ class CanaryPolicy:
         names: the canary users.
     """
 
-    names: Final = frozenset(f"canary-{mask or 'clear'}" for mask in _POLICIES)
+    names: Final = frozenset(f"canary-{mask or 'clear'}" for mask in CANARY_MASKS)
 
     def current(self) -> PolicyIndex:
         """The same at all times."""
@@ -123,7 +138,7 @@ class CanaryPolicy:
 CANARY_POLICY: Final = CanaryPolicy()
 
 
-class _Silent:
+class Silent:
     """A trail that keeps nothing: nothing of the lake's is read."""
 
     def decided(self, decision: Decision) -> None: ...
@@ -139,8 +154,9 @@ def _user(mask: str | None) -> str:
     return f"canary-{mask or 'clear'}"
 
 
-def _access(mask: str | None) -> Access:
-    return Access(Principal(_user(mask), authenticated_by="canary"), "canary", "canary", _Silent())
+def canary_access(mask: str | None) -> Access:
+    """A request of the canary user for whom that mask is on the secret; the one who sees it clear where it is None."""
+    return Access(Principal(_user(mask), authenticated_by="canary"), "canary", "canary", Silent())
 
 
 def _rule(mask: str | None) -> Rule:
@@ -163,6 +179,6 @@ def _rule(mask: str | None) -> Rule:
 
 _INDEX: Final = PolicyIndex(
     0,
-    [KnownUser(_user(mask), False, (), {}) for mask in _POLICIES],
-    [_rule(mask) for mask in _POLICIES],
+    [KnownUser(_user(mask), False, (), {}) for mask in CANARY_MASKS],
+    [_rule(mask) for mask in CANARY_MASKS],
 )
