@@ -108,3 +108,9 @@ def place_codes(rows: pa.Table) -> pa.ChunkedArray:
     return pc.bit_wise_or(
         pc.shift_left(rows["kafka_partition"].cast(pa.int64()), _PARTITION_BITS), rows["kafka_offset"]
     )
+
+
+def texts(rows: pa.Table) -> pa.ChunkedArray:
+    """The message of each row as `Arrival` writes it, a column at a time; null where a part is."""
+    partition, offset = (rows[name].cast(pa.string()) for name in ("kafka_partition", "kafka_offset"))
+    return pc.binary_join_element_wise(rows["kafka_topic"], partition, offset, "/")

@@ -100,7 +100,7 @@ def write(rows: pa.Table) -> list[bytes]:
     Args:
         rows: with at least the columns of `SCHEMA`.
     """
-    return _joined(_members(rows))
+    return _joined(["{", *_members(rows, SCHEMA.names), "}"])
 
 
 def write_with_times(rows: pa.Table, times: pa.Array) -> tuple[list[bytes], list[bytes]]:
@@ -110,18 +110,32 @@ def write_with_times(rows: pa.Table, times: pa.Array) -> tuple[list[bytes], list
         rows: with at least the columns of `SCHEMA`.
         times: the other times.
     """
-    members = _members(rows)
-    place = SCHEMA.get_field_index("event_time")
-    return _joined([*members[:place], _member("event_time", times), *members[place + 1 :]]), _joined(members)
+    place = SCHEMA.names.index("event_time")
+    heads = _joined(["{", *_members(rows, SCHEMA.names[:place]), ","])
+    tails = _joined([",", *_members(rows, SCHEMA.names[place + 1 :]), "}"])
+    new, old = (_joined(_member("event_time", each)) for each in (times, rows["event_time"].combine_chunks()))
+    return (
+        [b"".join(parts) for parts in zip(heads, new, tails, strict=True)],
+        [b"".join(parts) for parts in zip(heads, old, tails, strict=True)],
+    )
 
 
-def _members(rows: pa.Table) -> list[pa.Array]:
-    return [_member(column.name, rows[column.name].combine_chunks()) for column in SCHEMA]
+def _members(rows: pa.Table, names: Sequence[str]) -> list[str | pa.Array]:
+    parts: list[str | pa.Array] = []
+    for name in names:
+        parts += [*([","] if parts else []), *_member(name, rows[name].combine_chunks())]
+    return parts
 
 
-def _joined(members: list[pa.Array]) -> list[bytes]:
-    parts = [part for member in members for part in (member, ",")][:-1]
-    return pc.binary_join_element_wise("{", *parts, "}", "").cast(pa.binary()).to_pylist()  # type: ignore[no-any-return]
+def _joined(parts: Sequence[str | pa.Array]) -> list[bytes]:
+    """Texts and columns of texts, one after the other, in one pass; neighbouring texts are made one first."""
+    merged: list[str | pa.Array] = []
+    for part in parts:
+        if isinstance(part, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += part
+        else:
+            merged.append(part)
+    return pc.binary_join_element_wise(*merged, "").cast(pa.binary()).to_pylist()  # type: ignore[no-any-return]
 
 
 @cache
@@ -143,7 +157,7 @@ def _violation(text: bytes) -> str:
     )
 
 
-def _member(name: str, column: pa.Array) -> pa.Array:
+def _member(name: str, column: pa.Array) -> list[str | pa.Array]:
     """`"name":value` of each row: whole columns at a time, which takes a fifth of the time of rows as dictionaries."""
     quote = '"'
     if pa.types.is_timestamp(column.type):
@@ -158,4 +172,6 @@ def _member(name: str, column: pa.Array) -> pa.Array:
     else:
         text = column.cast(pa.string())
         quote = '"' if pa.types.is_decimal(column.type) else ""
-    return pc.fill_null(pc.binary_join_element_wise(f'"{name}":{quote}', text, quote, ""), f'"{name}":null')
+    if text.null_count:
+        return [f'"{name}":', pc.fill_null(pc.binary_join_element_wise(quote, text, quote, ""), "null")]
+    return [f'"{name}":{quote}', text, quote]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 from confluent_kafka import TIMESTAMP_CREATE_TIME
+from confluent_kafka import Message as Read
 
+from pipeline.arrivals import Arrival
 from pipeline.broker import Broker, place_of
 from pipeline.headers import REPLAY, SEQUENCE
 from pipeline.replay.send import TRANSACTION, Message, messages
 from pipeline.replay.work_list import WorkList
-
-_CHUNKS_HELD: Final = 16
 
 
 @dataclass(slots=True)
@@ -54,56 +55,96 @@ class Delivered:
 def read_back(broker: Broker, replay_id: str, work: WorkList) -> Delivered:
     """Reads the topic from where it ended before the replay to where it ends now.
 
+    Of each message a fingerprint is kept, so that memory hardly grows with the replay. Only messages whose fingerprint
+    is not that of the message that was to be sent, made again from the work list, are read once more and compared.
+
     Raises:
         MessagesLost, KafkaUnavailable: it can't be read.
     """
     plan = work.plan
     found = Delivered(np.full(plan.total, -1, np.int32), np.full(plan.total, -1, np.int64))
-    expected = _Expected(replay_id, work)
+    prints = np.zeros(plan.total, np.int64)
     counts = np.zeros(plan.total, np.int32)
     ends = broker.ends(plan.topic)
     ranges = {partition: (plan.starts.get(partition, low), high) for partition, (low, high) in ends.items()}
-    mine = replay_id.encode()
     for some in broker.read(plan.topic, ranges):
+        # Only numbers are kept from one message to the next: tuples of headers by the thousand keep Python's garbage
+        # collector busier than all the rest.
+        seen: list[tuple[int, int, int, int]] = []
         for message in some:
-            headers = message.headers()
-            if not headers or dict(headers).get(REPLAY) != mine:
+            headers = _of_replay(message, replay_id)
+            if headers is None:
                 continue
             partition, offset = place_of(message)
             place = _place(headers, plan.total)
             if place is None:
-                found.unexpected.append(f"{plan.topic}/{partition}/{offset}")
-                continue
-            counts[place] += 1
-            found.partitions[place], found.offsets[place] = partition, offset
-            key, payload, stamp, wanted = expected[place]
-            if message.value() != payload or message.key() != key or list(headers) != wanted:
-                found.altered[place] = _differences(message.value(), payload, message.key() != key)
-            if message.timestamp() != (TIMESTAMP_CREATE_TIME, stamp):
-                found.altered.setdefault(place, []).append("timestamp")
+                found.unexpected.append(str(Arrival(plan.topic, partition, offset)))
+            else:
+                print_ = hash((message.key(), message.value(), message.timestamp(), tuple(headers)))
+                seen.append((place, partition, offset, print_))
+        columns = np.array(seen, np.int64).reshape(-1, 4).T
+        where = columns[0]
+        np.add.at(counts, where, 1)
+        found.partitions[where], found.offsets[where], prints[where] = columns[1:]
     found.missing = np.flatnonzero(counts == 0).tolist()
     found.doubled = np.flatnonzero(counts > 1).tolist()
+    suspects = dict(_suspects(replay_id, work, prints, counts > 0))
+    if suspects:
+        found.altered = dict(_altered(broker, replay_id, work, found, suspects))
     return found
 
 
-class _Expected:
-    """The messages that were to be sent, made again from the work list, a chunk at a time."""
+def _suspects(
+    replay_id: str, work: WorkList, prints: npt.NDArray[np.int64], there: npt.NDArray[np.bool_]
+) -> Iterator[tuple[int, Message]]:
+    """Rows whose message is not as it was to be sent, with the message that was."""
+    for first in range(0, work.plan.total, TRANSACTION):
+        wanted = [
+            hash((key, payload, (TIMESTAMP_CREATE_TIME, stamp), tuple(headers)))
+            for key, payload, stamp, headers in messages(replay_id, work, first, TRANSACTION)
+        ]
+        part = slice(first, first + len(wanted))
+        differ = (prints[part] != np.array(wanted, np.int64)) & there[part]
+        if differ.any():
+            expected = list(messages(replay_id, work, first, TRANSACTION))
+            yield from ((first + place, expected[place]) for place in np.flatnonzero(differ).tolist())
 
-    def __init__(self, replay_id: str, work: WorkList) -> None:
-        self._made = replay_id, work
-        self._chunks: dict[int, list[Message]] = {}
 
-    def __getitem__(self, place: int) -> Message:
-        number = place // TRANSACTION
-        if number not in self._chunks:
-            if len(self._chunks) == _CHUNKS_HELD:
-                del self._chunks[min(self._chunks)]
-            self._chunks[number] = list(messages(*self._made, number * TRANSACTION, TRANSACTION))
-        return self._chunks[number][place % TRANSACTION]
+def _altered(
+    broker: Broker, replay_id: str, work: WorkList, found: Delivered, suspects: dict[int, Message]
+) -> Iterator[tuple[int, list[str]]]:
+    """In which fields messages differ."""
+    places = np.array(list(suspects), np.int64)
+    partitions, offsets = found.partitions[places], found.offsets[places]
+    ranges = {}
+    for partition in np.unique(partitions).tolist():
+        there = offsets[partitions == partition]
+        ranges[partition] = int(there.min()), int(there.max()) + 1
+    for some in broker.read(work.plan.topic, ranges):
+        for message in some:
+            headers = _of_replay(message, replay_id)
+            place = _place(headers, work.plan.total) if headers else None
+            if place is None or found.offsets[place] != message.offset() or place not in suspects:
+                continue
+            key, payload, stamp, wanted = suspects[place]
+            names = []
+            if message.value() != payload or message.key() != key or headers != wanted:
+                names = _differences(message.value(), payload, message.key() != key)
+            if message.timestamp() != (TIMESTAMP_CREATE_TIME, stamp):
+                names.append("timestamp")
+            yield place, names
+
+
+def _of_replay(message: Read, replay_id: str) -> Any:
+    """The headers of a message of this replay, None of any other."""
+    headers: Any = message.headers()
+    if headers and (headers[0] == (REPLAY, replay_id.encode()) or dict(headers).get(REPLAY) == replay_id.encode()):
+        return headers
+    return None
 
 
 def _place(headers: Any, total: int) -> int | None:
-    text = dict(headers).get(SEQUENCE) or b""
+    text = (headers[1][1] if len(headers) > 1 and headers[1][0] == SEQUENCE else dict(headers).get(SEQUENCE)) or b""
     return int(text) if text.isdigit() and int(text) < total else None
 
 
