@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import signal
 import socket
 import ssl
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
 import uvicorn
@@ -34,6 +36,7 @@ def run(settings: Settings) -> None:
     tls_options(settings)  # before anything is opened
     installation = open_installation(settings)
     _refuse_ungoverned(installation)
+    installation.policies.current()  # before anybody waits for it
     importlib.import_module("pyiceberg.io.pyarrow")  # a second that the first caller would wait otherwise
     unsubscribe = subscribe(log_to_stderr(settings.log_level))
     try:
@@ -117,8 +120,28 @@ def serve(server: uvicorn.Server, sockets: list[socket.socket] | None = None) ->
     # uvicorn raises the signal again when it has stopped: that has to end in our clean-up, not kill the process.
     previous = signal.signal(signal.SIGTERM, leave)
     try:
-        server.run(sockets=sockets)
+        with rare_collections():
+            server.run(sockets=sockets)
     except KeyboardInterrupt:
         pass
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Leaves what is there out of every look for garbage, and has Python look less often.
+
+    A policy of 10,000 rules is half a million objects that stay. Going through them takes 150 ms, in which nobody gets
+    an answer, and one list of 5,000 tables that Trino sends has Python look a dozen times. Almost everything that a
+    request makes is freed without it.
+    """
+    usual = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()

@@ -1,26 +1,33 @@
-"""What Trino is told, in this process: each answer's 99th percentile, at 10,000 rules, 500 columns and 5,000 tables.
+"""What Trino is told: each answer's 99th percentile, at 10,000 rules, 500 columns and 5,000 tables.
 
-In time of the processor, so that neighbours on the machine don't count.
-
-Every question has a query id of its own, as Trino's have, and is asked as JSON: parsing and writing are in the time.
+Once in this process, in time of the processor, so that neighbours on the machine don't count; once over HTTP from a
+server of its own, in time on the wall. Every question has a query id of its own, as Trino's have, and is asked as JSON:
+parsing and writing are in the time.
 """
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
-from bench.bench_policy_decision import policy_of
+from api.initialise import initialise
+from api.server import rare_collections
+from bench.bench_policy_decision import fill, policy_of
+from bench.lake import serving
 from bench.measure import AtMost, Result, judge
 from catalog.lake import Lake
+from infra.db import Database
+from infra.keys import load_or_create
 from infra.settings import Settings
 from policies.index import PolicyIndex
 from sql.opa.authority import Authority
@@ -28,6 +35,28 @@ from sql.opa.question import question
 
 RULES, COLUMNS, TABLES = 10_000, 500, 5_000
 _CALLS = 200  # of each round; the slowest two make its 99th percentile
+_WIDE = {"catalogName": "lake", "schemaName": "ns0", "tableName": "t0"}
+_NAMES = [f"c{n}" for n in range(COLUMNS)]
+_MASKED = [{"column": _WIDE | {"columnName": name, "columnType": "varchar"}} for name in _NAMES]
+_LISTED = [{"table": {"catalogName": "lake", "schemaName": f"ns{n % 97}", "tableName": f"t{n}"}} for n in range(TABLES)]
+# By name: what is asked, of which address, and what Trino sends.
+_QUESTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "select": (
+        "May 500 columns be selected?",
+        "allow",
+        {"operation": "SelectFromColumns", "resource": {"table": _WIDE | {"columns": _NAMES}}},
+    ),
+    "masks": (
+        "The masks of 500 columns.",
+        "column-masks",
+        {"operation": "GetColumnMask", "filterResources": _MASKED},
+    ),
+    "tables": (
+        "Which of 5,000 tables may be known?",
+        "batch",
+        {"operation": "FilterTables", "filterResources": _LISTED},
+    ),
+}
 
 
 class _Policies:
@@ -40,72 +69,89 @@ class _Policies:
 
 def results(rounds: int) -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as folder:
-        lake = _lake(Path(folder))
-        authority = Authority(_Policies(policy_of(RULES)), lake, "sluice")
-        plain = _parsing()
-        for name, what, ask in _questions(authority):
-            ours, theirs = [], []
-            for _ in range(rounds):
-                ours.append(_percentile(ask))
-                theirs.append(_percentile(plain))
-            yield judge(
-                f"opa-{name}",
-                f"{what} 99th percentile, milliseconds of the processor.",
-                ours,
-                theirs,
-                peer="parsing a list of 5,000 tables as JSON",
-                target=AtMost("ours", 5.0),
-            )
-        lake.close()
+        settings = Settings(state_dir=Path(folder) / "state", lake_dir=Path(folder) / "lake")
+        issued = initialise(settings)
+        if issued is None:
+            raise RuntimeError("a fresh folder is needed")
+        with closing(Lake(settings)) as lake:
+            lake.iceberg.create_namespace("ns0")
+            lake.iceberg.create_table("ns0.t0", pa.schema([(name, pa.string()) for name in _NAMES]))
+            authority = Authority(_Policies(policy_of(RULES)), lake, "sluice")
+            with rare_collections():
+                for name, (what, address, action) in _QUESTIONS.items():
+                    answer = {
+                        "allow": lambda asked: authority.allow(asked).allowed,
+                        "column-masks": authority.column_masks,
+                        "batch": authority.batch,
+                    }[address]
+                    yield _judged(
+                        f"opa-{name}",
+                        f"{what} 99th percentile, milliseconds of the processor.",
+                        _asking(answer, action),
+                        time.thread_time,
+                        rounds,
+                    )
+        with closing(Database(settings.database)) as db:
+            fill(db, RULES)
+        secret = load_or_create(settings.secret).opa.hex()
+        with serving(settings, issued.text) as (client, _):
+            for name, (what, address, action) in _QUESTIONS.items():
+                yield _judged(
+                    f"opa-{name}-http",
+                    f"{what} 99th percentile over HTTP, milliseconds.",
+                    _posting(client.connection, f"/opa/{address}?secret={secret}", action),
+                    time.perf_counter,
+                    rounds,
+                )
 
 
-def _questions(authority: Authority) -> Iterator[tuple[str, str, Callable[[], object]]]:
-    wide = {"catalogName": "lake", "schemaName": "ns0", "tableName": "t0"}
-    columns = [f"c{n}" for n in range(COLUMNS)]
-    masked = [{"column": wide | {"columnName": name, "columnType": "varchar"}} for name in columns]
-    listed = [
-        {"table": {"catalogName": "lake", "schemaName": f"ns{n % 97}", "tableName": f"t{n}"}} for n in range(TABLES)
-    ]
-    select = {"operation": "SelectFromColumns", "resource": {"table": wide | {"columns": columns}}}
-    yield "select", "May 500 columns be selected?", _asking(authority.allow, select)
-    masks = {"operation": "GetColumnMask", "filterResources": masked}
-    yield "masks", "The masks of 500 columns.", _asking(authority.column_masks, masks)
-    tables = {"operation": "FilterTables", "filterResources": listed}
-    yield "tables", "Which of 5,000 tables may be known?", _asking(authority.batch, tables)
+def _judged(id: str, what: str, ask: Callable[[], object], clock: Callable[[], float], rounds: int) -> Result:
+    ask()  # what a table is like is worked out once for each version of the policy
+    ours, theirs = [], []
+    for _ in range(rounds):
+        ours.append(_percentile(ask, clock))
+        theirs.append(_percentile(_parsing, clock))
+    peer = "parsing a list of 5,000 tables as JSON"
+    return judge(id, what, ours, theirs, peer=peer, target=AtMost("ours", 5.0))
+
+
+def _bodies(action: dict[str, Any]) -> Iterator[bytes]:
+    rest = orjson.dumps(action)
+    for number in itertools.count():
+        context = b'{"identity":{"user":"u0"},"queryId":"20261124_%d"}' % number
+        yield b'{"input":{"context":%b,"action":%b}}' % (context, rest)
 
 
 def _asking(answer: Callable[[Any], object], action: dict[str, Any]) -> Callable[[], object]:
-    numbers = itertools.count()
-    rest = orjson.dumps(action)
+    bodies = _bodies(action)
+    return lambda: orjson.dumps({"result": answer(question(orjson.loads(next(bodies))["input"]))})
+
+
+def _posting(connection: http.client.HTTPConnection, path: str, action: dict[str, Any]) -> Callable[[], object]:
+    bodies = _bodies(action)
 
     def ask() -> object:
-        context = b'{"identity":{"user":"u0"},"queryId":"20261124_%d"}' % next(numbers)
-        given = orjson.loads(b'{"input":{"context":%b,"action":%b}}' % (context, rest))
-        found = answer(question(given["input"]))
-        return orjson.dumps({"result": found if isinstance(found, list) else bool(found)})
+        connection.request("POST", path, next(bodies), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{answer.status}: {body[:300]!r}")
+        return body
 
     return ask
 
 
-def _parsing() -> Callable[[], object]:
-    listed = [{"table": {"catalogName": "lake", "schemaName": "ns", "tableName": f"t{n}"}} for n in range(TABLES)]
-    body = orjson.dumps(listed)
-    return lambda: orjson.loads(body)
+_BODY = orjson.dumps(_LISTED)
 
 
-def _percentile(call: Callable[[], object]) -> float:
+def _parsing() -> object:
+    return orjson.loads(_BODY)
+
+
+def _percentile(call: Callable[[], object], clock: Callable[[], float]) -> float:
     times = []
     for _ in range(_CALLS):
-        start = time.thread_time()
+        start = clock()
         call()
-        times.append((time.thread_time() - start) * 1000)
+        times.append((clock() - start) * 1000)
     return statistics.quantiles(times, n=100)[98]
-
-
-def _lake(folder: Path) -> Lake:
-    settings = Settings(state_dir=folder / "state", lake_dir=folder / "lake")
-    settings.lake_dir.mkdir()
-    lake = Lake(settings)
-    lake.iceberg.create_namespace("ns0")
-    lake.iceberg.create_table("ns0.t0", pa.schema([(f"c{n}", pa.string()) for n in range(COLUMNS)]))
-    return lake

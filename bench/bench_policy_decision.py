@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,39 +86,41 @@ def _questions(size: int) -> Iterator[tuple[int, str]]:
 
 
 def policy_of(size: int) -> PolicyIndex:
-    """A policy of so many rules about tables `ns{n % 97}.t{n}`, for a thousand users and a hundred roles."""
-    with tempfile.TemporaryDirectory() as folder:
-        db = Database(f"sqlite:///{Path(folder) / 'sluice.db'}")
+    """A policy of so many rules."""
+    with tempfile.TemporaryDirectory() as folder, closing(Database(f"sqlite:///{Path(folder) / 'sluice.db'}")) as db:
         migrate(db)
-        with db.writing() as session:
-            bootstrap(session, Keys(b"s" * 48), now=NOW)
-            users = [{"name": f"u{n}", "attributes": {}, "disabled": False, "created_at": NOW} for n in range(USERS)]
-            session.execute(insert(User), users)
-            session.execute(insert(Role), [{"name": f"r{n}", "created_at": NOW} for n in range(ROLES)])
-            session.execute(insert(CasbinRule), [{"ptype": "g", "v0": user, "v1": role} for user, role in _members()])
-            rules = [
-                {"ptype": "p", "v0": principal, "v1": table, "v2": "read", "v3": "allow", "v4": "", "v5": f"g{n}"}
-                for n, (principal, table) in enumerate(_rules(size))
-            ]
-            session.execute(insert(CasbinRule), rules)
-            grants = [
-                {
-                    "id": f"g{n}",
-                    "principal": principal,
-                    "resource": table,
-                    "actions": ["read"],
-                    "effect": "allow",
-                    "masks": {},
-                    "bindings": {},
-                    "granted_by": "user:admin",
-                    "created_at": NOW,
-                }
-                for n, (principal, table) in enumerate(_rules(size))
-            ]
-            session.execute(insert(Grant), grants)
-        index = PolicyStore(db).current()
-        db.close()
-    return index
+        fill(db, size)
+        return PolicyStore(db).current()
+
+
+def fill(db: Database, size: int) -> None:
+    """So many rules about tables `ns{n % 97}.t{n}`, for a thousand users and a hundred roles."""
+    with db.writing() as session:
+        bootstrap(session, Keys(b"s" * 48), now=NOW)  # nothing, where it was done before
+        users = [{"name": f"u{n}", "attributes": {}, "disabled": False, "created_at": NOW} for n in range(USERS)]
+        session.execute(insert(User), users)
+        session.execute(insert(Role), [{"name": f"r{n}", "created_at": NOW} for n in range(ROLES)])
+        session.execute(insert(CasbinRule), [{"ptype": "g", "v0": user, "v1": role} for user, role in _members()])
+        rules = [
+            {"ptype": "p", "v0": principal, "v1": table, "v2": "read", "v3": "allow", "v4": "", "v5": f"g{n}"}
+            for n, (principal, table) in enumerate(_rules(size))
+        ]
+        session.execute(insert(CasbinRule), rules)
+        grants = [
+            {
+                "id": f"g{n}",
+                "principal": principal,
+                "resource": table,
+                "actions": ["read"],
+                "effect": "allow",
+                "masks": {},
+                "bindings": {},
+                "granted_by": "user:admin",
+                "created_at": NOW,
+            }
+            for n, (principal, table) in enumerate(_rules(size))
+        ]
+        session.execute(insert(Grant), grants)
 
 
 def _asking(index: PolicyIndex, size: int) -> Callable[[], object]:

@@ -62,7 +62,7 @@ class Client:
     """One connection to a server, kept open."""
 
     def __init__(self, port: int, token: str) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port)
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def get(self, path: str) -> bytes:
@@ -84,12 +84,12 @@ class Client:
 
     def _ask(self, path: str) -> http.client.HTTPResponse:
         try:
-            self._connection.request("GET", path, headers=self._headers)
-            return self._connection.getresponse()
+            self.connection.request("GET", path, headers=self._headers)
+            return self.connection.getresponse()
         except http.client.RemoteDisconnected:  # the other side was measured for longer than a server waits
-            self._connection.close()
-            self._connection.request("GET", path, headers=self._headers)
-            return self._connection.getresponse()
+            self.connection.close()
+            self.connection.request("GET", path, headers=self._headers)
+            return self.connection.getresponse()
 
 
 @contextmanager

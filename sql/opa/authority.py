@@ -25,6 +25,8 @@ from sql.opa.shown import NOTHING, Shown, shown_to
 
 _SCHEMA_KEPT: Final = 1.0  # seconds: a renamed column is asked by its new name within that time
 _MOST_KEPT: Final = 4096
+_LONG_LIST: Final = 500
+_LISTS_KEPT: Final = 64
 _OWN: Final = RESERVED_NAMESPACES | {CANARY.name.partition(".")[0]}
 
 
@@ -62,6 +64,7 @@ class Authority:
         self._schemas: dict[Resource, tuple[float, tuple[Relation, ...]]] = {}
         self._shown: Lru[int, tuple[Decision, Shown]] = Lru(_MOST_KEPT)
         self._known: dict[tuple[int, str], _Known] = {}
+        self._lists: Lru[tuple[int, int], tuple[object, object, list[int]]] = Lru(_LISTS_KEPT)
 
     @property
     def evaluator(self) -> str:
@@ -153,6 +156,16 @@ class Authority:
             known = self._known[key] = _Known(index, user, now)
         return known
 
+    def known_places(self, known: _Known, question: Question) -> list[int]:
+        """Which tables of a list one may know of. A long list that came before, as the same object (it does, see
+        `api.long_route`), was gone through already."""
+        candidates = question.candidates
+        if len(candidates) < _LONG_LIST:
+            return known.places(question)
+        # Both are kept with the answer, so that their identities stay their own.
+        key = (id(known), id(candidates))
+        return self._lists.get(key, lambda: (known, candidates, known.places(question)))[2]
+
     def schemas(self, resource: Resource) -> tuple[Relation, ...]:
         """The table under each schema that it ever had; empty where there is none."""
         looked = self._schemas.get(resource)
@@ -197,7 +210,7 @@ class _Asker:
         return self._known.table(schema, name)
 
     def known_tables(self) -> list[int]:
-        return self._known.places(self.question)
+        return self._authority.known_places(self._known, self.question)
 
     def knows_schema(self, name: str) -> bool:
         return self._known.schema(name)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from api.long_route import Repeated
 from catalog.resources import Resource
 from sql.opa.operations import OPERATIONS
 from tests.api.conftest import Server
 
+REPEATED = Repeated()
 TABLE = {"catalogName": "lake", "schemaName": "raw", "tableName": "transactions"}
 
 
@@ -282,6 +287,53 @@ def test_what_is_no_question_is_refused(server: Server, trino: Trino, body: Any)
 def test_a_long_list_fits(trino: Trino) -> None:
     tables = [{"table": TABLE | {"tableName": f"t{n}"}} for n in range(20_000)] + [{"table": TABLE}]
     assert trino.ask("batch", "alice", "FilterTables", filterResources=tables) == [20_000]
+
+
+def test_a_list_that_comes_again_is_decided_for_who_asks(server: Server, trino: Trino) -> None:
+    listed = [{"table": TABLE}] + [{"table": TABLE | {"tableName": f"a_table_named_{n}"}} for n in range(2000)]
+
+    def known(user: str) -> list[int]:
+        found: list[int] = trino.ask("batch", user, "FilterTables", filterResources=listed)
+        return found
+
+    assert [known(user) for user in ("alice", "bob", "alice", "nobody")] == [[0], [], [0], []]
+    grant = {"principal": "user:bob", "resource": "table:raw.*", "actions": ["read"]}
+    made = server.call("POST", "/v1/grants", json=grant).json()["id"]
+    assert known("bob") == [*range(2001)]
+    server.call("DELETE", f"/v1/grants/{made}")
+    assert known("bob") == [] and known("alice") == [0]
+
+
+_PARTS = st.sampled_from(['"', "\\", ',"action":', "{", "}", "[", "]", ":", ",", '{"input":{', "1", "x", '"a"', " "])
+_TEXTS = st.lists(_PARTS, max_size=8).map("".join)
+_VALUES = st.recursive(
+    st.none() | st.integers(0, 9) | _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS | st.just("action"), inner, max_size=3),
+    max_leaves=8,
+)
+_LONG_TEXT = "x" * 60_000
+
+
+@given(
+    body=st.builds(
+        lambda context, action, more: orjson.dumps(
+            {"input": {"context": context, "action": [action, _LONG_TEXT], **more}}
+        ),
+        _VALUES,
+        _VALUES,
+        st.dictionaries(_TEXTS, _VALUES, max_size=2),
+    )
+    | st.builds(lambda context, action: f'{context},"action":{action}{_LONG_TEXT}'.encode(), _TEXTS, _TEXTS)
+)
+@settings(deadline=None, max_examples=300)
+def test_a_body_in_two_parts_means_what_it_means_as_one(body: bytes) -> None:
+    def meaning(loads: Callable[[bytes], Any]) -> Any:
+        try:
+            return loads(body)
+        except orjson.JSONDecodeError:
+            return "no JSON"
+
+    assert meaning(REPEATED) == meaning(REPEATED) == meaning(orjson.loads)
 
 
 def test_resources_are_the_lakes_own() -> None:
