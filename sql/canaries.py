@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Final
 
 import pyarrow as pa
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, TableAlreadyExistsError
 
 from catalog.lake import Lake
 from catalog.resources import CANARY
@@ -72,8 +72,12 @@ class Canaries:
             return
         with suppress(NamespaceAlreadyExistsError):
             self._lake.iceberg.create_namespace(CANARY.name.partition(".")[0])
-        with suppress(TableAlreadyExistsError):  # another process was first
-            self._lake.iceberg.create_table(CANARY.name, _SCHEMA).append(pa.Table.from_pylist(_ROWS, _SCHEMA))
+        # With its rows in one commit: another process that starts now would take an empty table for a lost one.
+        with (
+            suppress(TableAlreadyExistsError, CommitFailedException),  # another process was first
+            self._lake.iceberg.create_table_transaction(CANARY.name, _SCHEMA) as made,
+        ):
+            made.append(pa.Table.from_pylist(_ROWS, _SCHEMA))
 
     def failure(self) -> str | None:
         """What does not hold, or None where all does."""

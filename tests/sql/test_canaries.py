@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyiceberg.table import Transaction
 from sqlglot import exp
 
 import sql.rules.governed_relations as rule
@@ -53,6 +54,23 @@ def test_a_mask_that_is_left_out_is_found(canaries: Canaries, monkeypatch: pytes
     of = MASKS[name]
     monkeypatch.setitem(MASKS, name, Mask(of.name, of.description, of.example, of.types, of.rank, clear))
     assert canaries.failure() == f"rows: the mask {name} is not in effect"
+
+
+def test_processes_that_start_at_once_make_one_table_and_never_an_empty_one(
+    canaries: Canaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = canaries._lake.iceberg
+    with monkeypatch.context() as patched:
+        patched.setattr(catalog, "table_exists", lambda _name: False)  # as it was before the other one made it
+        canaries.prepare()
+    assert canaries.failure() is None
+    assert [each.summary["total-records"] for each in catalog.load_table(CANARY.name).snapshots()] == ["3"]
+    catalog.drop_table(CANARY.name)
+    with monkeypatch.context() as patched:
+        patched.setattr(Transaction, "append", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            canaries.prepare()
+    assert not catalog.table_exists(CANARY.name)
 
 
 def test_without_their_table_there_is_no_song(canaries: Canaries) -> None:
