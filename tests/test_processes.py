@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from api.initialise import initialise
+from infra.keys import load_or_create
 from infra.settings import Settings
 from infra.stack.stack import Stack
+from policies.audit.chain import Place
+from policies.audit.log import audit_folder
+from policies.audit.reader import records
+from policies.audit.verify import verify
 from tests.stack import reachable_folder
 from tests.test_kill import Server, call
 
@@ -25,7 +33,9 @@ class Nodes:
     """Two servers over one state, one lake and one database."""
 
     def __init__(self, folder: Path, database_url: str) -> None:
-        settings = Settings(state_dir=folder / "state", lake_dir=folder / "lake", database_url=database_url)
+        self.settings = settings = Settings(
+            state_dir=folder / "state", lake_dir=folder / "lake", database_url=database_url
+        )
         issued = initialise(settings)
         assert issued is not None
         self.admin = issued.text
@@ -81,6 +91,32 @@ def test_both_processes_are_in_one_audit(nodes: Nodes) -> None:
         status, page = nodes.ask(node, nodes.admin, "GET", "/v1/tables/raw.t/accesses")
         assert status == 200
         assert len([entry for entry in page["data"] if entry["principal"] == "user:alice"]) == 3  # type: ignore[attr-defined]
+
+
+def test_their_audit_is_one_chain_that_holds_all_they_answered_though_one_is_killed(nodes: Nodes) -> None:
+    token, _ = alice_of(nodes)
+
+    def ask(number: int) -> str | None:
+        """What was asked, which no other request asks, where it was answered."""
+        path = f"{ROWS}?id=neq.{1000 + number}"
+        try:
+            return path if nodes.ask(number % 2, token, "GET", path)[0] == 200 else None
+        except (OSError, HTTPException):
+            return None  # by the one that was killed
+
+    with ThreadPoolExecutor(4) as callers:
+        asked = [callers.submit(ask, number) for number in range(60)]
+        asked[20].result()
+        nodes.servers[1].kill()
+        asked += [callers.submit(ask, number) for number in range(60, 120)]
+        answered = {path for each in asked if (path := each.result()) is not None}
+    assert 60 <= len(answered) < 120
+    settings = nodes.settings
+    keys = load_or_create(settings.secret)
+    checked = verify(settings, keys)
+    assert checked.ok, checked.what
+    written = [orjson.loads(raw) for _, raw in records(audit_folder(settings), keys.audit, Place())]
+    assert answered <= {record.get("url") for record in written}
 
 
 def test_without_its_database_nothing_is_answered_and_afterwards_everything(tmp_path: Path) -> None:
