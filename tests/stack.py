@@ -100,12 +100,23 @@ def postgres_url() -> str:
 
 
 @pytest.fixture
-def postgres_database(postgres_url: str, unique_name: str) -> Iterator[str]:
+def postgres_database(postgres_url: str) -> Iterator[str]:
     """SQLAlchemy's address of an empty database of one's own; it is dropped afterwards."""
-    with _server(postgres_url) as connection:
-        connection.execute(f"CREATE DATABASE {unique_name}".encode())
-        yield make_url(postgres_url).set(database=unique_name).render_as_string(hide_password=False)
-        connection.execute(f"DROP DATABASE {unique_name} WITH (FORCE)".encode())
+    with new_database(postgres_url) as url:
+        yield url
+
+
+@contextmanager
+def new_database(url: str) -> Iterator[str]:
+    """Makes an empty database on a PostgreSQL server, and drops it when the block ends; gives its address."""
+    name = f"t_{os.urandom(8).hex()}"
+    with _server(url) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    try:
+        yield make_url(url).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with _server(url) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture(params=KINDS)

@@ -14,11 +14,11 @@ from tests.api.conftest import Server
 
 
 @contextmanager
-def listening(server: Server) -> Iterator[int]:
-    """Serves until the block ends; gives the port."""
+def listening(server: Server, port: int = 0) -> Iterator[int]:
+    """Serves until the block ends, on any free port where none is asked for; gives the port."""
     tls = tls_options(server.installation.settings)
     # The test client has begun the application's life.
-    config = uvicorn.Config(server.client.app, port=0, lifespan="off", log_level="critical", **tls)
+    config = uvicorn.Config(server.client.app, port=port, lifespan="off", log_level="critical", **tls)
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run)
     thread.start()
