@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from policies.decision import Decision
 from policies.principal import Principal
+from sql.cursors import to_text
+from sql.governed import Governed
+from sql.values import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,42 @@ class Reading:
     sql_run: str
     sql_asked: str | None = None
     parameters: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def reading_of(
+    governed: Governed, values: Mapping[str, Value | None], sql_asked: str | None, columns: Sequence[str]
+) -> Reading:
+    """What a governed query is about to read.
+
+    Args:
+        governed: the query.
+        values: of its placeholders.
+        sql_asked: the caller's own SQL, where there was any.
+        columns: as in `Reading`; each counts once.
+    """
+    read = list(governed.relations.values())
+    return Reading(
+        action=read[0].decision.action if read else "discover",
+        resources=tuple(str(item.relation.resource) for item in read),
+        snapshots={
+            str(item.relation.resource): item.relation.snapshot.id
+            for item in read
+            if item.relation.snapshot is not None
+        },
+        columns=tuple(dict.fromkeys(columns)),
+        row_filters={
+            str(item.relation.resource): tuple(
+                view.row_filter.sql(dialect="trino") for view in item.decision.views if view.row_filter is not None
+            )
+            for item in read
+        },
+        masks={str(item.relation.resource): item.decision.masked for item in read},
+        grants=tuple(view.grant_id for item in read for view in item.decision.views),
+        policy_version=max((item.decision.policy_version for item in read), default=0),
+        sql_run=governed.sql,
+        sql_asked=sql_asked,
+        parameters={name: to_text(value) for name, value in values.items()},
+    )
 
 
 class Trail(Protocol):

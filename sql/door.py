@@ -22,15 +22,17 @@ from infra.keys import Keys
 from policies.decide import decide
 from policies.decision import Decision
 from policies.index import PolicyIndex
-from sql.access import Access, Reading
+from sql.access import Access, reading_of
 from sql.bounds import question_bounds, row_filter_bounds
-from sql.cursors import Cursor, Cursors, OutdatedCursor, digest, from_text, to_text
+from sql.cursors import Cursor, Cursors, OutdatedCursor, digest
 from sql.engines import Engine, Run
 from sql.estimate import Estimate, ScanLimits, TableScan
 from sql.governed import Governed, GovernedRelation, RelationKey, relation_key
 from sql.known import Known
-from sql.parse import Parsed, parse_sql
+from sql.paging import after, cut
+from sql.parse import output
 from sql.places import Place, place_values, places_tree
+from sql.prepared import PreparedSql, identity, shown_by
 from sql.query import RowsQuestion, SqlQuestion, Version
 from sql.resolve import Rows, parameters_of, resolve, shape_of
 from sql.result import OutputColumn, Page, Result
@@ -55,7 +57,6 @@ class _Prepared:
 class _Asked:
     """A query that was looked up, allowed and rewritten."""
 
-    parsed: Parsed
     engine: Engine
     governed: Governed
     values: Mapping[str, Value | None]
@@ -95,6 +96,7 @@ class Door:
         self._embedded = embedded or engine
         self._cursors = Cursors(keys.cursors)
         self._prepared: Lru[tuple[object, ...], _Prepared] = Lru(1024)
+        self._sql = PreparedSql()
 
     def decide(self, access: Access, action: str, resource: Resource, relation: Relation | None = None) -> Decision:
         """The decision, noted in the audit.
@@ -105,6 +107,12 @@ class Door:
         """
         with access.timed("policy"):
             index = self._policies.current()
+        return self._decided(access, index, action, resource, relation)
+
+    def _decided(
+        self, access: Access, index: PolicyIndex, action: str, resource: Resource, relation: Relation | None = None
+    ) -> Decision:
+        with access.timed("policy"):
             decision = decide(index, access.principal, action, resource, relation, now=datetime.now(UTC))
         access.trail.decided(decision)
         if not decision.known:
@@ -131,7 +139,7 @@ class Door:
         with access.timed("catalog"):
             relation = self._relation(resource, question.version, cursor)
         engine = self._embedded if resource.kind == "file" else self._engine
-        decision = _shown_by(engine, self.decide(access, action, resource, relation))
+        decision = shown_by(engine, self.decide(access, action, resource, relation))
         if cursor is not None and cursor.fingerprint != decision.fingerprint:
             raise OutdatedCursor(
                 "What you may see has changed since the last page.", hint="Start again without a cursor."
@@ -139,8 +147,8 @@ class Door:
         with access.timed("rewrite"):
             rows = replace(resolve(question, relation, decision), positions=engine.positions)
             if cursor is not None:
-                rows = replace(rows, after=_after(cursor, rows.after_types))
-            key = (relation.resource, relation.uuid, relation.stamp, decision.fingerprint, decision.columns)
+                rows = replace(rows, after=after(cursor, rows.after_types))
+            key = (*identity(GovernedRelation(relation, decision)), decision.columns)
             shape = (*key, shape_of(rows), question.count)
             prepared = self._prepared.get(shape, lambda: _prepare(rows, decision, engine, question.count))
             values = {name: value for name, (value, _) in parameters_of(rows).items()}
@@ -220,11 +228,13 @@ class Door:
         names = decision.columns
         with access.timed("rewrite"):
             base = relation_key(table_of(relation))
-            shape = (relation.resource, relation.uuid, relation.stamp, decision.fingerprint, names, len(places), "at")
+            governed = GovernedRelation(relation, decision)
 
             def prepare() -> _Prepared:
                 tree = places_tree(relation, names, len(places))
-                return _Prepared(govern(tree, {base: GovernedRelation(relation, decision)}, positions=True), None)
+                return _Prepared(govern(tree, {base: governed}, positions=True), None)
+
+            shape = (*identity(governed), names, len(places), "at")
 
             prepared = self._prepared.get(shape, prepare)
             values = place_values(places)
@@ -265,7 +275,7 @@ class Door:
         versions = {item.decision.policy_version for item in read}
         masked = tuple(dict.fromkeys(name for item in read for name in item.decision.masked))
         return Result(
-            columns=asked.parsed.output(answer.schema),
+            columns=output(answer.schema),
             schema=answer.schema,
             batches=iter(answer),
             relations=tuple(item.relation for item in read),
@@ -307,30 +317,27 @@ class Door:
 
     def _governed(self, access: Access, question: SqlQuestion) -> _Asked:
         with access.timed("parse"):
-            parsed = parse_sql(question.text, question.session)
-        about = parsed.about()
+            parsed = self._sql.parsed(question)
+            values = parsed.bind(question.parameters)
+            about = parsed.about()
+            tables = [(table, resource) for table, resource in parsed.tables()]
+        with access.timed("policy"):
+            index = self._policies.current()
         if about is not None:
-            self.decide(access, "discover", about)
-        with access.timed("catalog"):
-            lists = parsed.lists(self.known(access))
-        relations: dict[RelationKey, GovernedRelation] = {}
-        tables = list(parsed.tables())
-        in_process = lists or any(resource.kind == "file" for _, resource in tables)
+            self._decided(access, index, "discover", about)
+        in_process = parsed.lists_anything or any(resource.kind == "file" for _, resource in tables)
         engine = self._embedded if in_process else self._engine
+        read = []
         for table, resource in tables:
-            self.decide(access, "read", resource)
+            self._decided(access, index, "read", resource)
             with access.timed("catalog"):
                 relation = self._relation(resource, parsed.version_of(table, question.version), None)
-            decision = _shown_by(engine, self.decide(access, "read", resource, relation))
-            pinned = table_of(relation)
-            parsed.pin(table, pinned)
-            relations[relation_key(pinned)] = GovernedRelation(relation, decision)
+            decision = shown_by(engine, self._decided(access, index, "read", resource, relation))
+            read.append(GovernedRelation(relation, decision))
         with access.timed("rewrite"):
-            tree = parsed.qualified(relations)
-            governed = govern(tree, relations, lists, enforced=engine.enforces)
-        values = parsed.bind(question.parameters)
-        bounds = {key: row_filter_bounds(governed.relation, governed.decision) for key, governed in relations.items()}
-        return _Asked(parsed, engine, governed, values, bounds)
+            known = Known(self._lake, index, access.principal)
+            prepared = self._sql.governed(question, parsed, read, known, engine)
+        return _Asked(engine, prepared.governed, values, prepared.bounds)
 
     def _scans(self, asked: _Asked) -> tuple[TableScan, ...]:
         found = []
@@ -363,86 +370,16 @@ class Door:
         sql_asked: str | None,
         columns: list[str],
     ) -> None:
-        read = list(governed.relations.values())
         with access.timed("audit"):
-            access.trail.reading(
-                Reading(
-                    action=read[0].decision.action if read else "discover",
-                    resources=tuple(str(item.relation.resource) for item in read),
-                    snapshots={
-                        str(item.relation.resource): item.relation.snapshot.id
-                        for item in read
-                        if item.relation.snapshot is not None
-                    },
-                    columns=tuple(dict.fromkeys(columns)),
-                    row_filters={
-                        str(item.relation.resource): tuple(
-                            view.row_filter.sql(dialect="trino")
-                            for view in item.decision.views
-                            if view.row_filter is not None
-                        )
-                        for item in read
-                    },
-                    masks={str(item.relation.resource): item.decision.masked for item in read},
-                    grants=tuple(view.grant_id for item in read for view in item.decision.views),
-                    policy_version=max((item.decision.policy_version for item in read), default=0),
-                    sql_run=governed.sql,
-                    sql_asked=sql_asked,
-                    parameters={name: to_text(value) for name, value in values.items()},
-                )
-            )
+            access.trail.reading(reading_of(governed, values, sql_asked, columns))
 
     def _page(self, table: pa.Table, rows: Rows, names: list[str], template: Cursor) -> Page:
-        limit = rows.limit
-        if limit is None:
-            return Page(table, None)
-        shown = pa.Table.from_arrays([table.column(place).slice(0, limit) for place in range(len(names))], names=names)
-        if table.num_rows <= limit:
-            return Page(shown, None)
-        places = range(len(names), table.num_columns)
-        last = tuple(to_text(table.column(place)[limit - 1].as_py()) for place in places)
-        if not rows.positions:
-            last = (*last, str(_shown_already(table, places, last, limit, rows)))
-        return Page(shown, self._cursors.seal(replace(template, values=last)))
+        shown, last = cut(table, rows, names)
+        return Page(shown, None if last is None else self._cursors.seal(replace(template, values=last)))
 
     def _etag(self, access: Access, policy_version: int, parts: object) -> str:
         text = repr((access.principal.name, policy_version, parts)).encode(errors="surrogatepass")
         return hmac.digest(self._keys.etags, text, hashlib.sha256).hex()[:32]
-
-
-def _shown_by(engine: Engine, decision: Decision) -> Decision:
-    """The decision, without columns whose mask the engine can't make."""
-    if engine.withheld.isdisjoint(mask for view in decision.views for mask in view.columns.values() if mask):
-        return decision
-    lost = {name for view in decision.views for name, mask in view.columns.items() if mask in engine.withheld}
-    views = tuple(
-        replace(view, columns={name: mask for name, mask in view.columns.items() if name not in lost})
-        for view in decision.views
-    )
-    return replace(decision, views=views)
-
-
-def _after(cursor: Cursor, types: Sequence[str]) -> tuple[Value | None, ...]:
-    if len(cursor.values) != len(types):
-        raise OutdatedCursor("Pages are made by another engine now.", hint="Start again without a cursor.")
-    try:
-        return tuple(from_text(text, type_) for text, type_ in zip(cursor.values, types, strict=True))
-    except ValueError:
-        raise OutdatedCursor("Pages are made by another engine now.", hint="Start again without a cursor.") from None
-
-
-def _shown_already(table: pa.Table, places: Sequence[int], last: tuple[str | None, ...], limit: int, rows: Rows) -> int:
-    """How many rows that equal a page's last one, as far as the page shows them, were shown up to here."""
-    equal = 0
-    while equal < limit:
-        row = limit - 1 - equal
-        if tuple(to_text(table.column(place)[row].as_py()) for place in places) != last:
-            return equal
-        equal += 1
-    if rows.after is None or tuple(map(to_text, rows.after[:-1])) != last:
-        return equal
-    before = rows.after[-1]
-    return equal + (before if isinstance(before, int) else 0)
 
 
 def _prepare(rows: Rows, decision: Decision, engine: Engine, count: str | None) -> _Prepared:

@@ -24,7 +24,7 @@ class GovernedRelation:
 RelationKey = tuple[str, str, int | None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Governed:
     """A query in Trino's dialect that can only see what its principal may see. `sql.rewrite.govern` alone makes one.
 

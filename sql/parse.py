@@ -41,7 +41,7 @@ class MissingParameter(Invalid):
 
 
 class Parsed:
-    """One query, its names not yet looked up. Made anew for each question, since rewriting changes its tree.
+    """One query, its names not yet looked up. Rewriting changes its tree: do that to a fresh one.
 
     Args:
         tree: the query.
@@ -62,6 +62,16 @@ class Parsed:
         listed = [(table, self._listing(table)) for table in sources]
         self._tables = [table for table, listing in listed if listing is None]
         self._listed = [(table, listing) for table, listing in listed if listing is not None]
+        self._placeholders = sorted({node.name for node in tree.find_all(exp.Placeholder)})
+
+    @property
+    def lists_anything(self) -> bool:
+        """Whether it reads lists, which are filled for one caller and one moment."""
+        return bool(self._listed)
+
+    def fresh(self) -> Parsed:
+        """The same with a tree of its own."""
+        return Parsed(self.tree.copy(), self._session, self._about)
 
     def tables(self) -> Iterator[tuple[exp.Table, Resource]]:
         """The tables of the lake that are read, told from common table expressions by scope."""
@@ -152,15 +162,15 @@ class Parsed:
 
     def bind(self, parameters: Mapping[str, Value | None]) -> dict[str, Value | None]:
         """The values of the placeholders that the query has."""
-        names = {node.name for node in self.tree.find_all(exp.Placeholder)}
-        for name in sorted(names):
+        for name in self._placeholders:
             if name not in parameters:
                 raise MissingParameter(f"The placeholder :{name} has no value.", hint="Give it in parameters.")
-        return {name: value for name, value in parameters.items() if name in names}
+        return {name: parameters[name] for name in self._placeholders}
 
-    def output(self, schema: pa.Schema) -> tuple[OutputColumn, ...]:
-        """The answer's columns."""
-        return tuple(OutputColumn(field.name, trino_type(lake_type(field.type, field.name))) for field in schema)
+
+def output(schema: pa.Schema) -> tuple[OutputColumn, ...]:
+    """An answer's columns."""
+    return tuple(OutputColumn(field.name, trino_type(lake_type(field.type, field.name))) for field in schema)
 
 
 def parse_sql(text: str, session: Session = Session()) -> Parsed:  # noqa: B008 - frozen

@@ -113,6 +113,7 @@ def _mark(tokens: list[Token]) -> None:
 def _plain(tree: exp.Expr) -> exp.Expr:
     """Takes the marks off again, and makes calls of the forms that have a syntax of their own."""
     for node in list(tree.walk()):
+        node._meta = None  # where each word stood: copying it would take longer than copying the tree
         plain: exp.Expr | None = None
         if isinstance(node, exp.Identifier):
             if node.this.startswith(_MARK):

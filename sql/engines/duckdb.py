@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from itertools import count
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import duckdb
 import pyarrow as pa
@@ -29,6 +30,7 @@ from sql.governed import Governed, relation_key
 from sql.rules.typed import typed
 
 _BATCH: Final = 65_536
+_LOWERED: Final = 8  # forms of one query: files of other schemas, one file or several, deletes
 _BLOCK: Final = 64  # HMAC-SHA256's block, in bytes
 
 
@@ -47,7 +49,8 @@ class DuckDb:
 
     def __init__(self, settings: Settings, lake: Lake, keys: Keys) -> None:
         self._lake, self._keys, self._timeout = lake, keys, settings.query_timeout
-        self._lowered: Lru[tuple[object, ...], str] = Lru(512)
+        # As long as somebody keeps the query; whoever asked once only leaves nothing here.
+        self._lowered: WeakKeyDictionary[Governed, Lru[tuple[object, ...], str]] = WeakKeyDictionary()
         self._watch = _Watch()
         state = settings.state_dir.absolute()
         spill = state / "spill"
@@ -82,8 +85,9 @@ class DuckDb:
         }
         if run.files is not None:
             plans = {key: _only(plan, run.files) for key, plan in plans.items()}
-        shape = (governed, *(signature(plan) for plan in plans.values()))
-        sql = self._lowered.get(shape, lambda: _lower(governed, list(plans.values())))
+        shape = tuple(signature(plan) for plan in plans.values())
+        known = self._lowered.setdefault(governed, Lru(_LOWERED))
+        sql = known.get(shape, lambda: _lower(governed, list(plans.values())))
         parameters: dict[str, Any] = dict(run.parameters)
         for place, plan in enumerate(plans.values()):
             parameters |= file_parameters(plan, f"r{place}")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from sqlglot import exp
 from sqlglot.optimizer.scope import traverse_scope
 
+from catalog.lru import Lru
 from catalog.relations import Column
 from policies.decision import View
 from policies.masks import MASKS
@@ -36,13 +39,34 @@ def governed_relations(
     for scope in traverse_scope(tree):
         for alias, (node, source) in scope.selected_sources.items():
             if isinstance(source, exp.Table) and isinstance(node, exp.Table) and relation_key(node) not in lists:
-                shown = sub_select(relations[relation_key(node)], positions=positions)
-                node.replace(exp.alias_(shown.subquery(copy=False), alias, table=True, quoted=True))
+                shown = sub_select(relations[relation_key(node)], positions=positions).tree.copy()
+                node.replace(exp.alias_(shown.subquery(copy=False), alias, table=True, quoted=True, copy=False))
     return tree
 
 
-def sub_select(governed: GovernedRelation, *, positions: bool) -> exp.Select:
-    """`SELECT masked columns FROM relation WHERE row filters`, columns listed one by one."""
+@dataclass(frozen=True, slots=True)
+class SubSelect:
+    """What a relation is replaced by: shared, so copy the tree before changing it. The text is the tree's."""
+
+    tree: exp.Select
+    text: str
+
+
+# Relations and decisions never change, and an entry keeps its own two alive: no others can come to have their identity.
+_MADE: Final[Lru[tuple[int, int, bool], tuple[GovernedRelation, SubSelect]]] = Lru(1024)
+
+
+def sub_select(governed: GovernedRelation, *, positions: bool) -> SubSelect:
+    """`SELECT masked columns FROM relation WHERE row filters`, columns listed one by one; worked out once."""
+
+    def make() -> tuple[GovernedRelation, SubSelect]:
+        tree = _sub_select(governed, positions=positions)
+        return governed, SubSelect(tree, tree.sql(dialect="trino", comments=False, identify=True))
+
+    return _MADE.get((id(governed.relation), id(governed.decision), positions), make)[1]
+
+
+def _sub_select(governed: GovernedRelation, *, positions: bool) -> exp.Select:
     relation, decision = governed.relation, governed.decision
     shown = frozenset(decision.columns)
     columns: list[exp.Expr] = [
