@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import Caller, Installed
+from api.downstream import Made, made_from
 from api.installation import Installation
 from api.routes.rows import TableName
 from api.sources import source_files
@@ -35,9 +36,13 @@ class NodeOut(BaseModel):
         description="`kind:name`, `snapshot:ID`, `replay:ID` or `record:KEY`.",
         examples=["file:landing/2026-11-24.ndjson"],
     )
-    kind: Literal["table", "file", "snapshot", "topic", "replay", "record"] = Field(description="What it is.")
+    kind: Literal["table", "file", "snapshot", "topic", "replay", "record", "model", "index"] = Field(
+        description="What it is."
+    )
     name: str = Field(description="Its name within the kind.")
-    at: datetime | None = Field(None, description="When a snapshot was committed.")
+    at: datetime | None = Field(
+        None, description="When a snapshot was committed, a model trained, a replay begun, or the index brought here."
+    )
 
 
 class EdgeOut(BaseModel):
@@ -47,7 +52,8 @@ class EdgeOut(BaseModel):
     source: str = Field(alias="from", description="The id of what was there before.")
     target: str = Field(alias="to", description="The id of what was made from it.")
     how: str = Field(
-        description="`registered`, a snapshot's operation, `current`, `curated`, `re-pushed`, or the messages that it "
+        description="`registered`, a snapshot's operation, `current`, `curated`, `trained`, `selected`, "
+        "`re-pushed`, `indexed`, or the messages that it "
         "was made of, as `partition/first-last`.",
         examples=["registered"],
     )
@@ -70,8 +76,9 @@ async def get_lineage(
     *,
     key: Annotated[str | None, Query(max_length=256, description="One record, by its key.")] = None,
 ) -> LineageOut:
-    """Shows the files and the messages that a table was made of, and its versions in order; with `key`, the messages
-    and the replays that one record came in. What the caller may not know of is left out.
+    """Shows the files and the messages that a table was made of, its versions in order, and what was made from it:
+    tables, models, replays and the search index; with `key`, the messages and the replays that one record came in.
+    What the caller may not know of is left out.
 
     Needs `discover` on the table, and for a record `read`, on the columns that say where it came from.
     """
@@ -88,9 +95,21 @@ async def get_lineage(
 
         if key is not None:
             return _record(installation, access, info, key, known)
-        return _graph(info, tuple(reversed(kept)) or (info.snapshot,), known)
+        graph = _graph(info, tuple(reversed(kept)) or (info.snapshot,), known)
+        _add_downstream(graph, made_from(installation, access.principal, resource))
+        return graph
 
     return await run_in_threadpool(work)
+
+
+def _add_downstream(graph: LineageOut, found: Iterable[Made]) -> None:
+    """Adds what was made from the table: of the version that it was made from, where that is still kept."""
+    there = {node.id for node in graph.nodes}
+    for made in found:
+        graph.nodes.append(NodeOut.model_validate({"id": made.id, "kind": made.kind, "name": made.name, "at": made.at}))
+        version = f"snapshot:{made.snapshot}"
+        source = version if version in there else graph.table
+        graph.edges.append(EdgeOut(source=source, target=made.id, how=made.how))
 
 
 def _made_of(

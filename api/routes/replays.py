@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Response
@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse
 
 from api.auth import Caller, Installed
+from api.downstream import may_see_replay
 from api.idempotency import Key, remember, repeated
 from api.installation import Installation
 from api.pages import Listing, Paged
@@ -23,9 +24,6 @@ from infra.operations import OperationNotFound, OperationStatus
 from pipeline.replay.replays import KIND
 from pipeline.replay.selection import BadSelection, Request, Selection
 from pipeline.replay.timestamps import rule_of
-from policies.decide import decide
-from policies.grants import is_admin
-from policies.principal import Principal
 
 router = APIRouter(prefix="/v1/replays", tags=["Replays"])
 
@@ -147,7 +145,7 @@ async def list_(access: Caller, installation: Installed, paging: Paged) -> Listi
 
     def work() -> Listing[ReplayOut]:
         found = installation.operations.list(KIND, limit=1000)
-        seen = [status for status in found if _may_see(installation, access.principal, status)]
+        seen = [status for status in found if may_see_replay(installation, access.principal, status)]
         return paging.of(seen, _newest_first, _shown)
 
     return await run_in_threadpool(work)
@@ -228,17 +226,9 @@ def _request(body: ReplayIn) -> Request:
 def _seen(installation: Installation, access: HttpAccess, replay_id: str) -> OperationStatus:
     """Raises OperationNotFound also for one that the caller may not know of."""
     status = installation.replays.get(replay_id)
-    if not _may_see(installation, access.principal, status):
+    if not may_see_replay(installation, access.principal, status):
         raise OperationNotFound("There is no such operation.", hint="Use the id that the 202 answer gave you.")
     return status
-
-
-def _may_see(installation: Installation, principal: Principal, status: OperationStatus) -> bool:
-    index = installation.policies.current()
-    if status.owner == principal.subject or (principal.scope is None and is_admin(index, principal)):
-        return True
-    table = Resource.table(status.request["table"])
-    return decide(index, principal, "replay", table, now=datetime.now(UTC)).allowed
 
 
 def _change(installation: Installation, access: HttpAccess, replay_id: str, change: Any) -> ReplayOut:

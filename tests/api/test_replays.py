@@ -163,3 +163,20 @@ def test_the_lineage_of_a_table_and_of_a_record_names_messages_and_replays(opene
     hidden = server.get("/v1/tables/raw.transactions/lineage", "alice").json()
     assert hidden["hidden"] is True
     assert "topic" not in {node["kind"] for node in hidden["nodes"]}
+
+
+def test_what_was_made_from_a_table_is_downstream_of_it_for_those_who_may_know(opened: tuple[Shop, Server]) -> None:
+    there, server = opened
+    there.installation.indexer().step()
+    replays = {one["id"] for one in server.get("/v1/replays").json()["data"] if not one["request"]["dry_run"]}
+    graph = server.get("/v1/tables/raw.transactions/lineage").json()
+    made = {(edge["to"], edge["how"]) for edge in graph["edges"]}
+    assert {("table:curated.transactions", "curated"), ("table:curated.quarantine", "curated")} <= made
+    assert {edge for edge, how in made if how == "selected"} <= {f"replay:{one}" for one in replays}
+    assert ("index:search", "indexed") in made
+    names = {node["id"] for node in server.get("/v1/tables/raw.transactions/lineage", "alice").json()["nodes"]}
+    assert "table:curated.quarantine" not in names
+    listed = server.get("/v1/replays", "alice").json()["data"]
+    assert {name for name in names if name.startswith("replay:")} == {
+        f"replay:{one['id']}" for one in listed if not one["request"]["dry_run"]
+    }
