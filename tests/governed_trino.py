@@ -167,13 +167,7 @@ class GovernedProcess:
             (folder / "etc" / name).parent.mkdir(exist_ok=True)
             if name != "config.properties":
                 (folder / "etc" / name).write_text(text)
-        etc = folder / "etc"
-        options = [
-            "-Dhide-inaccessible-columns=true",
-            "-Xmx1500M",
-            f"-Daccess-control.config-files={etc / 'access-control.properties'}",
-            f"-Devent-listener.config-files={etc / 'http-event-listener.properties'}",
-        ]
+        options = ["-Xmx1500M"]
         main = len(launch.command) - 1
         self._launch = replace(launch, command=[*launch.command[: main - 2], *options, *launch.command[main - 2 :]])
 

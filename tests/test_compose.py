@@ -92,9 +92,14 @@ def test_the_metastores_driver_is_the_same() -> None:
 
 def test_nothing_listens_beyond_this_machine_and_no_image_floats() -> None:
     for name, service in SERVICES.items():
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
         image = service.get("image", "sluice")
         assert image == "sluice" or re.search(r":\d+(\.\d+)*$", image), image
+
+
+def test_nobody_reaches_a_trino_that_asks_nobody() -> None:
+    assert SERVICES["sluice"]["environment"]["SLUICE_TRINO_ENFORCEMENT"] == "rewrite"
+    assert "ports" not in SERVICES["trino"]
 
 
 def test_sluice_is_pointed_at_all_of_them() -> None:

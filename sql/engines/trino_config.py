@@ -30,7 +30,6 @@ http-event-listener.connect-retry-delay=1s
 """
 _CONFIG: Final = """\
 # Append to etc/config.properties.
-event-listener.config-files=etc/http-event-listener.properties
 # SELECT * means the columns that one may read.
 hide-inaccessible-columns=true
 """
@@ -54,7 +53,7 @@ def trino_config(settings: Settings, keys: Keys) -> dict[str, str]:
     url = (settings.own_url or f"http://{settings.host}:{settings.port}").rstrip("/")
     return {
         "access-control.properties": _ACCESS.format(url=url, secret=keys.opa.hex()),
-        "http-event-listener.properties": _EVENTS.format(url=url, secret=keys.events.hex()),
+        "event-listener.properties": _EVENTS.format(url=url, secret=keys.events.hex()),
         "config.properties": _CONFIG,
         "catalog/lake.properties": _CATALOG.format(catalog="\n".join(_catalog(settings))),
     }
