@@ -68,6 +68,8 @@ def parse_search(text: str) -> tuple[Term, ...]:
         return ()
     terms = tuple(_term(found) for found in _TERM.finditer(text))
     terms = tuple(dict.fromkeys(term for term in terms if term.text.strip() or term.column))
+    # A sign between words says nothing: "salt & pepper". On its own it is what is looked for.
+    terms = tuple(term for term in terms if term.words or term.column) or terms
     if not terms:
         raise BadSearch(
             "There is nothing to search for.", hint="Give a word, an id, or * for everything.", parameter="q"

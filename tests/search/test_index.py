@@ -217,6 +217,19 @@ def test_pages_are_the_whole_whatever_is_applied(index: Index) -> None:
     assert sorted(seen) == [*((1, row) for row in range(23)), *((2, row) for row in range(8))]
 
 
+@pytest.mark.parametrize("by_time", [False, True], ids=["by-rank", "by-time"])
+def test_the_deepest_page_is_as_good_as_the_first(index: Index, *, by_time: bool) -> None:
+    """Elasticsearch gives no page beyond its 10,000th hit to whoever counts from the start."""
+    count = 10_500
+    put(index, T, f1=rows(*["a:x"] * count, times=range(count)))
+    view, seen, after = index.view(), list[int](), None
+    while places := view.find(Search(Word(("a",), ("x",)), by_time=by_time, after=after, limit=2500)).places:
+        seen += [place.row for place in places]
+        after = places[-1].after
+    assert sorted(seen) == list(range(count))
+    assert not by_time or seen == sorted(seen, reverse=True)
+
+
 def test_rank_comes_from_what_is_asked_and_nothing_else(index: Index) -> None:
     common = ["a:x a:often"] * 40
     put(index, T, f1=rows("a:x a:often", "a:x a:rare", "a:x", *common))
