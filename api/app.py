@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import CapacityLimiter
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
@@ -48,6 +49,7 @@ from api.turns import Turns
 from infra.observe import Metrics, subscribe
 
 _THREADS = 128
+_SEARCHES = 32  # at once, in threads of their own: an index that is slow holds up nothing but search
 
 # The routes whose parameters are all declared; others are refused before the handler runs.
 _DECLARED = (
@@ -106,6 +108,7 @@ def create_app(installation: Installation) -> FastAPI:
     if installation.canaries is not None:
         installation.canaries.prepare()
     app.state.installation, app.state.metrics = installation, registry
+    app.state.searches = CapacityLimiter(_SEARCHES)
     app.state.turns = Turns(installation.settings.sql_queries)
     app.state.statements = Statements(installation, app.state.turns)
     for module in _OPEN_ENDED:

@@ -150,6 +150,8 @@ def open_installation(settings: Settings) -> Installation:
         door = Door(lake, policies, engine, keys, ScanLimits.of(settings, db), embedded=embedded)
         index = open_index(settings)
         stack.callback(index.close)
+        canaries = SearchCanaries(lake, embedded, index, keys)
+        stack.callback(canaries.close)
         operations = Operations(db)
         stack.callback(operations.close)
         tracking, models = Tracking(settings.mlflow_url), Models(db, lake)
@@ -168,7 +170,7 @@ def open_installation(settings: Settings) -> Installation:
             index=index,
             search=SearchDoor(lake, policies, door, index, keys),
             embedded=embedded,
-            canaries=_canaries(settings, lake, engine, keys, SearchCanaries(lake, embedded, index, keys)),
+            canaries=_canaries(settings, lake, engine, keys, canaries),
             operations=operations,
             authority=Authority(policies, lake, settings.trino_user),
             verdicts=VerdictRecorder(audit),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from typing import Final
 
 from catalog.lake import Lake
 from infra.errors import Problem
@@ -16,6 +18,8 @@ from sql.canaries import CANARY_MASKS, CANARY_POLICY, CANARY_WORD, canary_access
 from sql.door import Door
 from sql.engines import Engine
 
+_PATIENCE: Final = 2.0  # seconds
+
 
 class SearchCanaries:
     """Searches the canaries' table, as the canary users, in the index that answers everybody.
@@ -27,9 +31,25 @@ class SearchCanaries:
     def __init__(self, lake: Lake, engine: Engine, index: Index, keys: Keys) -> None:
         door = Door(lake, CANARY_POLICY, engine, keys)
         self._search = SearchDoor(lake, CANARY_POLICY, door, index, keys, listed=canary_in)
+        self._looker = ThreadPoolExecutor(1, "search-canaries")
+        self._looking: Future[list[str]] | None = None
+        self._found: list[str] = []
 
     def failures(self) -> Iterator[str]:
-        """What does not hold. An index that is away, or has not come to the canaries' table, shows nothing at all."""
+        """What does not hold: as of now, or, while the index takes its time, as of the last look that came to an end:
+        search is not what a server's readiness may wait for."""
+        looking = self._looking or self._looker.submit(lambda: list(self._look()))
+        self._looking = looking if wait([looking], _PATIENCE).not_done else None
+        if self._looking is None:
+            self._found = looking.result()
+        return iter(self._found)
+
+    def close(self) -> None:
+        """Waits for a look that is under way."""
+        self._looker.shutdown()
+
+    def _look(self) -> Iterator[str]:
+        """An index that is away, or has not come to the canaries' table, shows nothing at all."""
         with suppress(Problem):
             for mask in CANARY_MASKS:
                 everything = self._ask(mask, "*")

@@ -32,23 +32,23 @@ _KEPT: Final = 600.0  # seconds that what has gone is kept for later pages
 _LEASE: Final = 60.0  # seconds after which a writer that says nothing is held to be dead
 _CHUNK: Final = 2000  # documents in one request
 _UNDER_WAY: Final = 2  # requests: the next is written while Elasticsearch works on one
-_PATIENCE: Final = 10.0  # seconds for one answer
-_MAPPINGS: Final = {
-    "dynamic": "strict",
-    "properties": {
-        "resource": {"type": "keyword"},
-        "words": {"type": "text", "analyzer": "whitespace", "norms": False},
-        "facts": {"type": "keyword", "doc_values": False},
-        "file": {"type": "long"},
-        "row": {"type": "long"},
-        "time": {"type": "long"},
-        "since": {"type": "long"},  # the change that brought it
-        "batch": {"type": "keyword"},  # what goes together
-        "of": {"type": "keyword"},  # whose state a document is
-        "state": {"type": "keyword", "index": False, "doc_values": False},
-        "head": {"type": "object", "enabled": False},
-    },
+_AWAY: Final = 1.0  # seconds that whoever asks is told so, once it did not answer: they would wait one after the other
+_PATIENCE: Final = 10.0  # seconds for one answer to whoever searches
+_WRITER_PATIENCE: Final = 30.0
+_FIELDS: Final[dict[str, dict[str, Any]]] = {
+    "resource": {"type": "keyword"},
+    "words": {"type": "text", "analyzer": "whitespace", "norms": False},
+    "facts": {"type": "keyword", "doc_values": False},
+    "file": {"type": "long"},
+    "row": {"type": "long"},
+    "time": {"type": "long"},
+    "since": {"type": "long"},  # the change that brought it
+    "batch": {"type": "keyword"},  # what goes together
+    "of": {"type": "keyword"},  # whose state a document is
+    "state": {"type": "keyword", "index": False, "doc_values": False},
+    "head": {"type": "object", "enabled": False},
 }
+_MAPPINGS: Final = {"dynamic": "strict", "properties": _FIELDS}
 _SETTINGS: Final = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "-1"}
 
 
@@ -63,12 +63,14 @@ class ElasticsearchIndex:
 
     def __init__(self, url: str, name: str, *, generation: str | None = None) -> None:
         self._client = Elasticsearch(url, request_timeout=_PATIENCE, max_retries=1, retry_on_timeout=False)
+        self._writing = self._client.options(request_timeout=_WRITER_PATIENCE)
         self._url, self._name, self._alias = url, name, f"{name}-search"
         self._generation = generation
         self._index = generation or self._alias
         self._me = secrets.token_hex(8)
         self._clean = False
         self._lock = threading.RLock()
+        self._away_until = float("-inf")
         self._looked, self._latest = float("-inf"), ElasticsearchView(self._client, "", Head(), {})
 
     def view(self, name: str | None = None) -> View:
@@ -124,7 +126,13 @@ class ElasticsearchIndex:
         with self._lock:
             if time.monotonic() - self._looked < _LOOK_EVERY:
                 return self._latest
-            index, head = reached(self._head)
+            if time.monotonic() < self._away_until:
+                raise unavailable()
+            try:
+                index, head = reached(self._head)
+            except SearchUnavailable:
+                self._away_until = time.monotonic() + _AWAY
+                raise
             if index != self._latest.index or head.number != self._latest.head.number:
                 states = reached(lambda: states_of(self._client, index, head)) if index else {}
                 self._latest = ElasticsearchView(self._client, index, head, states)
@@ -152,16 +160,16 @@ class ElasticsearchIndex:
     def _claim(self) -> Head:
         """The head, of which this process is the writer, and no documents beyond it."""
         index, head = reached(self._head)
-        if not index:
+        if not index or not (self._clean or reached(lambda: self._fits(index))):
             reached(self._create)
-            index, head = reached(self._head)
+            _, head = reached(self._head)
         if head.writer not in {"", self._me} and time.time() - head.heard < _LEASE:
             raise busy()
         if head.writer != self._me or time.time() - head.heard > _LEASE / 3:
             head = self._put(head)
         if not self._clean:
             beyond = {"range": {"since": {"gt": head.number}}}
-            reached(lambda: self._client.indices.refresh(index=self._index))
+            reached(lambda: self._writing.indices.refresh(index=self._index))
             reached(lambda: self._delete(beyond))
             self._clean = True
         return head
@@ -215,7 +223,7 @@ class ElasticsearchIndex:
             reached(lambda: self._client.index(index=self._index, document=state))
         if isinstance(held, Held):
             gone.append(held.batch)
-        reached(lambda: self._client.indices.refresh(index=self._index))
+        reached(lambda: self._writing.indices.refresh(index=self._index))
         now = time.time()
         left = (*head.gone, *((batch, number, now) for batch in gone))
         self._put(self._forget(replace(head, number=number, gone=left), now))
@@ -236,7 +244,7 @@ class ElasticsearchIndex:
     def _bulk(self, request: bytes) -> None:
         """Sends lines of the bulk format; one that is refused is as if all were."""
         lines: list[Any] = [request]  # the client's serializer lets bytes through as they are
-        done = reached(lambda: self._client.bulk(index=self._index, operations=lines, filter_path="errors"))
+        done = reached(lambda: self._writing.bulk(index=self._index, operations=lines, filter_path="errors"))
         if done["errors"]:
             raise unavailable()
 
@@ -247,14 +255,25 @@ class ElasticsearchIndex:
             if not found:
                 return
             self._bulk(b"".join(orjson.dumps({"delete": {"_id": hit["_id"]}}) + b"\n" for hit in found))
-            self._client.indices.refresh(index=self._index)
+            self._writing.indices.refresh(index=self._index)
 
     def _create(self) -> None:
+        """An empty index. What has the alias but is none of ours, or does not fit, loses it and is left alone."""
         index = self._generation or f"{self._alias}-{_FORMAT}-{secrets.token_hex(4)}"
-        aliases: dict[str, Any] = {} if self._generation else {self._alias: {}}
-        self._client.indices.create(index=index, mappings=_MAPPINGS, settings=_SETTINGS, aliases=aliases)
+        self._client.indices.create(index=index, mappings=_MAPPINGS, settings=_SETTINGS)
         head = {"number": 0, "forgotten": 0, "gone": [], "writer": "", "heard": 0.0}
         self._client.index(index=index, id=_HEAD, document={"head": head}, refresh=True)
+        if self._generation is None:
+            turn: list[Mapping[str, Any]] = [{"add": {"index": index, "alias": self._alias}}]
+            turn += [{"remove": {"index": each, "alias": self._alias}} for each in self._behind_alias()]
+            self._client.indices.update_aliases(actions=turn)
+
+    def _fits(self, index: str) -> bool:
+        """Whether an index has our mapping: somebody may have restored or made one that has another."""
+        found = self._client.indices.get_mapping(index=index)[index]["mappings"].get("properties", {})
+        return {name: field.get("type") for name, field in found.items()} == {
+            name: field["type"] for name, field in _FIELDS.items()
+        }
 
     def _behind_alias(self) -> list[str]:
         try:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from anyio import CapacityLimiter
 
+from api.routes import search as routes
+from search.index import View
 from tests.api.conftest import Server
 
 
@@ -141,3 +148,29 @@ def test_the_search_is_in_the_audit(searched: Server) -> None:
     assert {entry["door"] for entry in entries} == {"search"}
     assert any(entry["resources"] == ["table:raw.transactions"] and entry["rows"] == 1 for entry in entries)
     assert any("country" in str(entry["row_filters"]) for entry in entries)
+
+
+def test_an_index_that_does_not_answer_holds_up_nothing_but_search(
+    searched: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering = threading.Event()
+    real = searched.installation.index.view
+    client = searched.client
+
+    def slow(name: str | None = None) -> View:
+        answering.wait(60)
+        return real(name)
+
+    monkeypatch.setattr(searched.installation.index, "view", slow)
+    monkeypatch.setattr(routes, "_MOST_WAITING", 5)
+    app: Any = client.app
+    monkeypatch.setattr(app.state, "searches", CapacityLimiter(3))
+    with ThreadPoolExecutor(12) as people:
+        searches = [people.submit(searched.get, "/v1/search?q=paris") for _ in range(12)]
+        refused = [done.result() for done in islice(as_completed(searches), 4)]
+        assert {answer.status_code for answer in refused} == {503}
+        assert {answer.json()["code"] for answer in refused} == {"search-unavailable"}
+        assert searched.get("/v1/tables/raw.transactions/rows").status_code == 200
+        assert searched.get("/readyz", None).json()["status"] == "ready"
+        answering.set()
+        assert sorted(search.result().status_code for search in searches) == [200] * 8 + [503] * 4

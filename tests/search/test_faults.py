@@ -7,13 +7,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
 
+import search.elasticsearch
 from catalog.lake import Lake
 from infra.observe import Event, Failed, subscribe
 from search.elasticsearch import ElasticsearchIndex
@@ -70,11 +71,13 @@ def failures() -> Iterator[list[Failed]]:
 
 
 class Wire:
-    """A way to a server that can be cut."""
+    """A way to a server that can be cut, or held, so that nothing comes through for now."""
 
     def __init__(self, host: str, port: int) -> None:
         self._to, self._open = (host, port), True
         self._links: list[socket.socket] = []
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -90,7 +93,14 @@ class Wire:
     def mend(self) -> None:
         self._open = True
 
+    def hold(self) -> None:
+        self._flowing.clear()
+
+    def release(self) -> None:
+        self._flowing.set()
+
     def close(self) -> None:
+        self.release()
         self.cut()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -108,11 +118,24 @@ class Wire:
                 for a, b in ((near, far), (far, near)):
                     threading.Thread(target=self._pass, args=(a, b), daemon=True).start()
 
-    @staticmethod
-    def _pass(a: socket.socket, b: socket.socket) -> None:
+    def _pass(self, a: socket.socket, b: socket.socket) -> None:
         with suppress(OSError):
             while data := a.recv(65_536):
+                self._flowing.wait()
                 b.sendall(data)
+
+
+@contextmanager
+def following(house: House) -> Iterator[None]:
+    with Follower(house.indexer, every=0.05, most=0.2):
+        yield
+
+
+@pytest.fixture
+def wire(elasticsearch_url: str) -> Iterator[Wire]:
+    there = urlsplit(elasticsearch_url)
+    with closing(Wire(there.hostname or "", there.port or 9200)) as made:
+        yield made
 
 
 def test_an_index_that_was_never_there_is_told_of_and_nothing_else_stops(lake: Lake) -> None:
@@ -131,14 +154,12 @@ def test_an_index_that_was_never_there_is_told_of_and_nothing_else_stops(lake: L
 
 @pytest.mark.elasticsearch
 def test_search_comes_back_with_elasticsearch_and_catches_up(
-    lake: Lake, elasticsearch_url: str, unique_name: str, failures: list[Failed]
+    lake: Lake, wire: Wire, unique_name: str, failures: list[Failed]
 ) -> None:
     table = lake.iceberg.create_table("raw.t", ARROW)
     table.append(rows(1))
-    there = urlsplit(elasticsearch_url)
-    wire = Wire(there.hostname or "", there.port or 9200)
-    with closing(wire), closing(ElasticsearchIndex(wire.url, unique_name)) as index, settled(lake, index) as house:
-        with Follower(house.indexer, every=0.05, most=0.2):
+    with closing(ElasticsearchIndex(wire.url, unique_name)) as index, settled(lake, index) as house:
+        with following(house):
             soon(lambda: house.find("ann") == [1])
             wire.cut()
             table.append(rows(2))
@@ -149,8 +170,68 @@ def test_search_comes_back_with_elasticsearch_and_catches_up(
             wire.mend()
             soon(lambda: house.find("ann") == [1, 2])
             assert house.ask("ann").behind == ()
-        for each in index._behind_alias():
-            index._client.indices.delete(index=each)
+        dropped(index)
+
+
+@pytest.mark.elasticsearch
+def test_an_elasticsearch_that_does_not_answer_in_time_is_not_waited_for(
+    lake: Lake, wire: Wire, unique_name: str, failures: list[Failed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for patience in ("_PATIENCE", "_WRITER_PATIENCE"):
+        monkeypatch.setattr(search.elasticsearch, patience, 1.0)
+    table = lake.iceberg.create_table("raw.t", ARROW)
+    table.append(rows(1))
+    with closing(ElasticsearchIndex(wire.url, unique_name)) as index, settled(lake, index) as house:
+        with following(house):
+            soon(lambda: house.find("ann") == [1])
+            wire.hold()
+            table.append(rows(2))
+            with pytest.raises(SearchUnavailable):
+                house.ask("ann")
+            soon(lambda: any(isinstance(event.error, SearchUnavailable) for event in failures))
+            assert reads(house) == 2
+            wire.release()
+            soon(lambda: house.find("ann") == [1, 2])
+        dropped(index)
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.parametrize("ours", [True, False], ids=["with-a-head", "with-nothing-of-ours"])
+def test_an_index_of_another_mapping_is_left_alone_and_a_new_one_made(
+    lake: Lake, elasticsearch_url: str, unique_name: str, *, ours: bool
+) -> None:
+    table = lake.iceberg.create_table("raw.t", ARROW)
+    table.append(rows(1))
+    with closing(ElasticsearchIndex(elasticsearch_url, unique_name)) as index, settled(lake, index) as house:
+        house.follow()
+        client, alias = index._client, index._alias
+        head = client.get(index=alias, id="head")["_source"]
+        dropped(index)
+        fields = {
+            "row": {"type": "boolean"},
+            "words": {"type": "keyword"},
+            "head": {"type": "object", "enabled": False},
+        }
+        other = f"{unique_name}-other"
+        client.indices.create(index=other, mappings={"properties": fields}, aliases={alias: {}})
+        if ours:
+            client.index(index=other, id="head", document=head)
+        table.append(rows(2))
+        time.sleep(0.3)
+        with suppress(SearchUnavailable):
+            assert house.ask("ann").total == 0
+        assert reads(house) == 2
+        with following(house):
+            soon(lambda: house.find("ann") == [1, 2])
+        assert house.ask("ann").behind == ()
+        assert client.indices.exists(index=other)
+        client.indices.delete(index=other)
+        dropped(index)
+
+
+def dropped(index: ElasticsearchIndex) -> None:
+    for each in index._behind_alias():
+        index._client.indices.delete(index=each)
 
 
 @pytest.mark.elasticsearch
