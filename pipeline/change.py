@@ -9,13 +9,17 @@ import pyarrow.compute as pc
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.io.pyarrow import ArrowScan, _dataframe_to_data_files
 from pyiceberg.table import FileScanTask, Table
+from pyiceberg.table.refs import MAIN_BRANCH
 
 from pipeline.arrivals import Arrivals
+from pipeline.offsets import head
 
 ARRIVAL_COLUMNS: Final = ("kafka_topic", "kafka_partition", "kafka_offset")
 
 
-def change(table: Table, *, without: Arrivals, rows: pa.Table, summary: dict[str, str]) -> None:
+def change(
+    table: Table, *, without: Arrivals, rows: pa.Table, summary: dict[str, str], branch: str = MAIN_BRANCH
+) -> None:
     """Commits one snapshot. Files that hold none of the rows that go are not touched.
 
     Args:
@@ -23,20 +27,21 @@ def change(table: Table, *, without: Arrivals, rows: pa.Table, summary: dict[str
         without: the rows that go.
         rows: those that come, in the table's schema.
         summary: properties of the snapshot.
+        branch: on which it is made; it has to be there.
 
     Raises:
         CommitFailedException: somebody else changed the table at the same moment.
     """
     gone: list[FileScanTask] = []
     kept: list[pa.Table] = []
-    for task in plan(table, without.bounds) if len(without) else ():
+    for task in plan(table, without.bounds, head(table.metadata, branch)) if len(without) else ():
         if pc.any(without.among(read(table, [task], ARRIVAL_COLUMNS))).as_py():
             gone.append(task)
             whole = read(table, [task])
             kept.append(whole.filter(pc.invert(without.among(whole))).cast(rows.schema))
     written = pa.concat_tables([*kept, rows]) if kept else rows
     with table.transaction() as transaction:
-        update = transaction.update_snapshot(snapshot_properties=summary)
+        update = transaction.update_snapshot(snapshot_properties=summary, branch=branch)
         files = (
             []
             if not len(written)

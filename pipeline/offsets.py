@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot
 
 OFFSETS: Final = "sluice.kafka.offsets"
@@ -64,27 +65,32 @@ class Processed:
     tables: frozenset[str]
 
 
-def committed(metadata: TableMetadata, topic: str) -> dict[int, int]:
+def head(metadata: TableMetadata, branch: str = MAIN_BRANCH) -> int | None:
+    """The present version of a branch; None where it has none."""
+    return metadata.refs[branch].snapshot_id if branch in metadata.refs else None
+
+
+def committed(metadata: TableMetadata, topic: str, branch: str = MAIN_BRANCH) -> dict[int, int]:
     """The offset that comes next, of each partition of which the table has messages."""
-    for snapshot in _lineage(metadata):
+    for snapshot in _lineage(metadata, branch):
         every = _all_offsets(snapshot)
         if every:
             return {int(partition): offset for partition, offset in every.get(topic, {}).items()}
     return {}
 
 
-def carried(metadata: TableMetadata, span: Span | None = None) -> dict[str, str]:
+def carried(metadata: TableMetadata, span: Span | None = None, branch: str = MAIN_BRANCH) -> dict[str, str]:
     """The property for the next snapshot: the offsets of the present one, moved on by a batch."""
-    every: dict[str, dict[str, int]] = next(filter(None, map(_all_offsets, _lineage(metadata))), {})
+    every: dict[str, dict[str, int]] = next(filter(None, map(_all_offsets, _lineage(metadata, branch))), {})
     if span is not None:
         moved = {str(partition): offset for partition, offset in span.end.items()}
         every = {**every, span.topic: {**every.get(span.topic, {}), **moved}}
     return {OFFSETS: json.dumps(every, sort_keys=True)} if every else {}
 
 
-def last_batches(metadata: TableMetadata, topic: str) -> Iterator[Processed]:
+def last_batches(metadata: TableMetadata, topic: str, branch: str = MAIN_BRANCH) -> Iterator[Processed]:
     """The batches of a topic that the table holds, the newest first."""
-    for snapshot in _lineage(metadata):
+    for snapshot in _lineage(metadata, branch):
         properties = snapshot.summary.additional_properties if snapshot.summary else {}
         if BATCH in properties:
             span = Span.parse(properties[BATCH])
@@ -103,10 +109,10 @@ def _all_offsets(snapshot: Snapshot) -> dict[str, dict[str, int]]:
     return offsets_of(snapshot.summary.additional_properties) if snapshot.summary else {}
 
 
-def _lineage(metadata: TableMetadata) -> Iterator[Snapshot]:
+def _lineage(metadata: TableMetadata, branch: str) -> Iterator[Snapshot]:
     """The present snapshot and those before it, as far as they are kept."""
     by_id = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
-    following = metadata.current_snapshot_id
+    following = head(metadata, branch)
     while following is not None and following in by_id:
         yield by_id[following]
         following = by_id[following].parent_snapshot_id

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
 
 from catalog.lake import Lake
 from catalog.resources import Resource
@@ -20,7 +21,18 @@ from pipeline.arrivals import Arrivals, between, place_codes
 from pipeline.change import ARRIVAL_COLUMNS, change, plan, read
 from pipeline.compact import compact
 from pipeline.curate import Curated, curate
-from pipeline.offsets import BATCH, PROCESSED_AT, SOURCE, TABLES, Processed, Span, carried, committed, last_batches
+from pipeline.offsets import (
+    BATCH,
+    PROCESSED_AT,
+    SOURCE,
+    TABLES,
+    Processed,
+    Span,
+    carried,
+    committed,
+    head,
+    last_batches,
+)
 from pipeline.transactions import CURATED_SCHEMA, KEY, QUARANTINE_SCHEMA, RAW_SCHEMA
 
 RAW: Final = Resource.table("raw.transactions")
@@ -74,10 +86,11 @@ class TransactionTables:
     Args:
         lake: where they are.
         kept_for: how long a version without a tag can be asked for.
+        branch: on which they are written; whoever makes another than `main` takes it away again.
     """
 
-    def __init__(self, lake: Lake, *, kept_for: timedelta = timedelta(hours=6)) -> None:
-        self._lake = lake
+    def __init__(self, lake: Lake, *, kept_for: timedelta = timedelta(hours=6), branch: str = MAIN_BRANCH) -> None:
+        self._lake, self._branch = lake, branch
         self._kept_for = kept_for
         self._commits = 0
         self._tables: dict[Resource, Table] = {}
@@ -91,15 +104,15 @@ class TransactionTables:
 
     def next_offsets(self, topic: str) -> dict[int, int]:
         """The first message of each partition that is not in the lake yet, as `raw` knows it."""
-        return committed(self._tables[RAW].refresh().metadata, topic)
+        return committed(self._tables[RAW].refresh().metadata, topic, self._branch)
 
     def unfinished(self, topic: str, partition: int) -> Processed | None:
         """The last batch of a partition where it is in `raw`, but may not be in the other tables."""
         raw = self._tables[RAW].refresh().metadata
-        for last in last_batches(raw, topic):
+        for last in last_batches(raw, topic, self._branch):
             if partition in last.span.ranges:
                 others = (table.refresh() for resource, table in self._tables.items() if resource.name in last.tables)
-                return None if all(_holds(table, last.span) for table in others) else last
+                return None if all(_holds(table, last.span, self._branch) for table in others) else last
         return None
 
     def write(self, batch: Batch) -> Curated:
@@ -121,11 +134,11 @@ class TransactionTables:
         parts = {CURATED: curated.accepted, QUARANTINE: refused}
         parts = {resource: part for resource, part in parts.items() if len(part) or len(batch.replaced)}
         self._commit(RAW, batch, rows, summary | {TABLES: ",".join(resource.name for resource in parts)})
-        source = {SOURCE: str(self._tables[RAW].metadata.current_snapshot_id)}
+        source = {SOURCE: str(head(self._tables[RAW].metadata, self._branch))}
         for resource, part in parts.items():
             self._commit(resource, batch, part, summary | source)
         self._commits += 1
-        if self._commits % _COMMITS_BETWEEN_TIDYINGS == 0:
+        if self._commits % _COMMITS_BETWEEN_TIDYINGS == 0 and self._branch == MAIN_BRANCH:
             self.tidy(batch.at)
         return Curated(curated.accepted, refused)
 
@@ -150,13 +163,14 @@ class TransactionTables:
         """Ids among the rows that another message brought before. Reads only files that can hold one of them."""
         ids = rows[KEY].drop_null().combine_chunks()
         table = self._tables[CURATED].refresh()
-        if not len(ids) or table.metadata.current_snapshot_id is None:
+        version = head(table.metadata, self._branch)
+        if not len(ids) or version is None:
             return set()
         ends = pc.min_max(ids)
         bounds = between(KEY, ends["min"].as_py(), ends["max"].as_py())
         known: set[str] = set()
         own = place_codes(rows).combine_chunks()
-        for task in plan(table, bounds):
+        for task in plan(table, bounds, version):
             accepted = read(table, [task], (KEY, *ARRIVAL_COLUMNS))
             accepted = accepted.filter(pc.is_in(accepted[KEY], ids))
             accepted = accepted.filter(pc.invert(replaced.among(accepted)))
@@ -169,13 +183,14 @@ class TransactionTables:
         table = self._tables[resource]
         for attempt in range(1, _COMMIT_ATTEMPTS + 1):
             table.refresh()
-            if _holds(table, batch.span):
+            if _holds(table, batch.span, self._branch):
                 return
             if resource == RAW:
-                _claim(table, batch.span)
+                _claim(table, batch.span, self._branch)
             try:
-                properties = summary | carried(table.metadata, batch.span)
-                change(table, without=batch.replaced, rows=rows.cast(SCHEMAS[resource]), summary=properties)
+                properties = summary | carried(table.metadata, batch.span, self._branch)
+                whole = rows.cast(SCHEMAS[resource])
+                change(table, without=batch.replaced, rows=whole, summary=properties, branch=self._branch)
             except CommitFailedException:
                 if attempt == _COMMIT_ATTEMPTS:
                     raise
@@ -183,9 +198,9 @@ class TransactionTables:
                 return
 
 
-def _holds(table: Table, span: Span) -> bool:
+def _holds(table: Table, span: Span, branch: str) -> bool:
     """Whether a batch is in a table."""
-    for last in last_batches(table.metadata, span.topic):
+    for last in last_batches(table.metadata, span.topic, branch):
         if last.span == span:
             return True
         if any(last.span.end.get(partition, first) < first for partition, first in span.start.items()):
@@ -193,9 +208,9 @@ def _holds(table: Table, span: Span) -> bool:
     return False
 
 
-def _claim(table: Table, span: Span) -> None:
+def _claim(table: Table, span: Span, branch: str) -> None:
     """Raises Overtaken unless the batch begins where the table ends."""
-    reached = committed(table.metadata, span.topic)
+    reached = committed(table.metadata, span.topic, branch)
     if any(reached.get(partition, 0) > first for partition, first in span.start.items()):
         raise Overtaken(
             "Another processor has written some of these messages.", hint="Nothing is lost: it goes on from there."

@@ -35,6 +35,9 @@ def start(
     shift: Annotated[float | None, typer.Option(help="Move times by so many seconds, instead of to now.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.1, help="The most messages a second.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be sent.")] = False,
+    rehearse: Annotated[
+        bool, typer.Option(help="With --dry-run: process the rows, too, on a branch that is taken away after.")
+    ] = False,
     user: Annotated[str, typer.Option(help="As whom.")] = "admin",
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +49,7 @@ def start(
     selection = Selection(tuple(key or ()), filter_, None, everything)
     selection.check()
     rule = rule_of("now") if shift is None else rule_of("shift", seconds=shift)
-    request = Request(Resource.table(table), selection, rule, rate, dry_run)
+    request = Request(Resource.table(table), selection, rule, rate, dry_run, rehearse)
     with operating(user) as operator:
         replays, access = operator.installation.replays, operator.access
         operator.installation.door.decide(access, "replay", request.table)

@@ -80,6 +80,11 @@ class ReplayIn(BaseModel):
         None, gt=0, le=1e6, description="The most messages a second; null for as many as Kafka takes.", examples=[500]
     )
     dry_run: bool = Field(False, description="Only say what would be sent, and what would become of it.")
+    rehearse: bool = Field(
+        False,
+        description="With `dry_run`: process the rows, too, on a branch of the tables that nobody reads and that is "
+        "taken away after; the result's `rehearsal` tells where each row went, and whether that was right.",
+    )
 
 
 class ReplayOut(BaseModel):
@@ -220,6 +225,7 @@ def _request(body: ReplayIn) -> Request:
         rule=rule_of(rule.rule, seconds=rule.seconds, start=rule.start, end=rule.end),
         rate=body.rate,
         dry_run=body.dry_run,
+        rehearse=body.rehearse,
     )
 
 

@@ -16,10 +16,11 @@ from catalog.relations import Relation
 from infra.errors import Conflict, Forbidden, Problem
 from infra.operations import Interrupted, OperationNotFound, Operations, OperationState, OperationStatus, Run, Work
 from infra.settings import Settings
-from pipeline.broker import Broker
+from pipeline.broker import Broker, TopicFacts
 from pipeline.replay.dry_run import would_do
 from pipeline.replay.preflight import refuse_unfit
 from pipeline.replay.proof import Report, prove, tag_of
+from pipeline.replay.rehearsal import rehearse
 from pipeline.replay.selection import ReplayRestricted, Request, question
 from pipeline.replay.send import Sender
 from pipeline.replay.work_list import Plan, WorkList, spool, store
@@ -92,6 +93,7 @@ class Replays:
             "timestamps": request.rule.document(),
             "rate": request.rate,
             "dry_run": request.dry_run,
+            "rehearse": request.rehearse,
             "needs_approval": self._settings.replay_approval and not request.dry_run,
             "approved_by": None,
         }
@@ -194,12 +196,21 @@ class Replays:
         facts = Broker.of(self._settings).facts(work.plan.topic)
         try:
             if request.dry_run:
-                return would_do(work, facts, self._settings.replay_limit)
+                return self._dry(run, work, facts, rehearsed=request.rehearse)
             refuse_unfit(work, facts, self._settings.replay_limit)
         except Problem:
             work.delete()
             raise
         return self._finish(run, work)
+
+    def _dry(self, run: Run, work: WorkList, facts: TopicFacts | None, *, rehearsed: bool) -> dict[str, Any]:
+        try:
+            told = would_do(work, facts, self._settings.replay_limit)
+            if rehearsed and not told["objections"]:
+                told["rehearsal"] = rehearse(self._lake, run.operation_id, work)
+            return told
+        finally:
+            work.delete()
 
     def _plan(self, access: Access, request: Request, folder: Path) -> WorkList:
         topic = self._settings.kafka_topic

@@ -75,6 +75,7 @@ class Request:
         rule: what their times become.
         rate: the most messages a second; None for as many as Kafka takes.
         dry_run: whether only to say what would be sent.
+        rehearse: whether a dry run processes the rows, on a branch of the tables.
     """
 
     table: Resource
@@ -82,6 +83,12 @@ class Request:
     rule: Rule = field(default_factory=Now)
     rate: float | None = None
     dry_run: bool = False
+    rehearse: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises BadSelection for a rehearsal of what is sent for good."""
+        if self.rehearse and not self.dry_run:
+            raise BadSelection("A rehearsal sends nothing.", hint="Ask for it with dry_run: true.")
 
 
 def question(lake: Lake, request: Request, pinned: Relation) -> RowsQuestion:

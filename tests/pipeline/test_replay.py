@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.broker import MockBroker
-from pipeline.replay.selection import Selection
+from pipeline.replay.selection import BadSelection, Selection
 from pipeline.replay.timestamps import Now, Rule, Shift, Spread
 from pipeline.tables import CURATED, QUARANTINE, RAW
 from pipeline.transactions import KEY, SCHEMA
@@ -110,6 +110,30 @@ def test_a_dry_run_says_what_would_happen_and_sends_nothing(filled: Shop) -> Non
     assert status.result["rows"] == counts(filled.installation.lake)[0] == sum(status.result["expected"].values())
     assert len(status.result["sample"]) == 20
     assert filled.broker.ends(TOPIC) == before
+
+
+def test_a_rehearsal_processes_everything_on_a_branch_that_main_never_sees(filled: Shop) -> None:
+    lake = filled.installation.lake
+    there = filled.broker.ends(TOPIC)
+    before = {resource: (stored(lake, resource), lake.snapshots(resource)) for resource in (RAW, CURATED, QUARANTINE)}
+    status = filled.replay(Selection(everything=True), dry_run=True, rehearse=True)
+    assert status.result is not None, status.problem
+    rehearsal = status.result["rehearsal"]
+    assert rehearsal["as_expected"] is True, rehearsal
+    assert sum(rehearsal["moves"].values()) == status.result["rows"]
+    totals = rehearsal["totals"]["raw.transactions"]
+    assert totals["replaced"] == totals["re_pushed"] == totals["now"] == status.result["rows"]
+    after = {resource: (stored(lake, resource), lake.snapshots(resource)) for resource in (RAW, CURATED, QUARANTINE)}
+    assert after == before
+    assert filled.broker.ends(TOPIC) == there
+    for resource in before:
+        table = lake.iceberg.load_table(resource.name)
+        assert rehearsal["branch"] not in table.metadata.refs
+
+
+def test_only_a_dry_run_can_be_a_rehearsal(filled: Shop) -> None:
+    with pytest.raises(BadSelection):
+        filled.start(Selection(everything=True), rehearse=True)
 
 
 def test_without_a_processor_nothing_is_known(filled: Shop) -> None:
