@@ -207,6 +207,5 @@ def topic(broker: Broker) -> Iterator[str]:
     try:
         yield name
     finally:
-        AdminClient({"bootstrap.servers": os.environ["SLUICE_TEST_KAFKA"], "log_level": 2}).delete_topics([name])[
-            name
-        ].result(20)
+        admin = AdminClient({"bootstrap.servers": os.environ["SLUICE_TEST_KAFKA"], "log_level": 2})
+        admin.delete_topics([name])[name].result(20)
