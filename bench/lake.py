@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -62,6 +64,7 @@ class Client:
     """One connection to a server, kept open."""
 
     def __init__(self, port: int, token: str) -> None:
+        self.port = port
         self.connection = http.client.HTTPConnection("127.0.0.1", port)
         self._headers = {"Authorization": f"Bearer {token}"}
 
@@ -71,6 +74,14 @@ class Client:
         if answer.status != 200:
             raise RuntimeError(f"{answer.status}: {body[:300]!r}")
         return body
+
+    def post(self, path: str, body: object) -> Any:
+        self.connection.request("POST", path, json.dumps(body), {**self._headers, "Content-Type": "application/json"})
+        answer = self.connection.getresponse()
+        said = answer.read()
+        if answer.status >= 300:
+            raise RuntimeError(f"{answer.status}: {said[:300]!r}")
+        return json.loads(said)
 
     def drain(self, path: str) -> int:
         """Reads an answer without keeping it. Returns its length in bytes."""
