@@ -26,6 +26,8 @@ _MOST_ERRORS: Final = 20
 # The only types that a model's file may hold besides scikit-learn's and numpy's plain ones: whatever else is in it is
 # refused before any of it comes to life.
 TRUSTED: Final = [
+    "numpy.dtype",
+    "sklearn.utils._bunch.Bunch",  # a dict
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "training.rarity.Rarity",
 ]

@@ -133,7 +133,8 @@ def _log_figures(client: Any, run_id: str, job: Job, *, dataset: Dataset, fitted
     metrics = [Metric(name, value, now, 0) for name, value in figures.items()]
     metrics += [Metric(f"validated.{primary}", value, now, fold) for fold, value in enumerate(fitted.validated)]
     params = {"recipe": job.recipe, "seed": job.seed, **job.parameters, **fitted.counts}
-    params |= {f"estimator.{name}": value for name, value in fitted.pipeline[-1].get_params(deep=False).items()}
+    chosen = fitted.pipeline[-1].get_params().items()
+    params |= {f"estimator.{name}": value for name, value in chosen if isinstance(value, str | int | float)}
     client.log_batch(run_id, metrics, [Param(name, str(value)) for name, value in params.items()])
     client.log_inputs(run_id, [_dataset(job, dataset)])
     client.log_dict(run_id, asdict(job.provenance), "provenance.json")

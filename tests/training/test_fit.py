@@ -48,9 +48,15 @@ def fitted(lake: dict[str, pa.Table], name: str, **asked: Any) -> Fitted:
     return made
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_beats_its_baselines_on_the_demos_lake(lake: dict[str, pa.Table], name: str) -> None:
-    made = fitted(lake, name)
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [*((name, {}) for name in RECIPES), *(("spend", {"per": "product", "days": days}) for days in (1, 3, 7))],
+    ids=[*RECIPES, *(f"spend-product-{days}" for days in (1, 3, 7))],
+)
+def test_a_recipe_beats_its_baselines_on_the_demos_lake(
+    lake: dict[str, pa.Table], name: str, asked: dict[str, Any]
+) -> None:
+    made = fitted(lake, name, **asked)
     assert made.beats, (made.measures, made.baselines)
     assert made.counts["learnt_from"] > made.counts["held_out"] > 500
 
