@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from training.recipe import Examples, Numbers, Parameters, Recipe
+from training.recipe import Examples, Numbers, Parameters, Recipe, TooFewRows
 from training.split import FOLDS, by_time, folds
 from training.tasks import TASKS, Task
 
@@ -77,10 +78,11 @@ def fit(recipe: Recipe, rows: pa.Table, parameters: Parameters, seed: int, step:
     validated = []
     done = 0
     for fold in folds(examples.times, split.train, horizon):
-        pipeline, decision = fitted_to(examples.take(fold.train))
-        inputs, target = _trial(recipe, examples.take(fold.test), seed)
-        scores = task.scores(pipeline, frame(recipe.features(inputs)))
-        validated.append(task.measure(target, scores, decision)[task.PRIMARY])
+        with suppress(TooFewRows):  # a rare case may be in no row of a fold: the model is measured on others
+            pipeline, decision = fitted_to(examples.take(fold.train))
+            inputs, target = _trial(recipe, examples.take(fold.test), seed)
+            scores = task.scores(pipeline, frame(recipe.features(inputs)))
+            validated.append(task.measure(target, scores, decision)[task.PRIMARY])
         done += 1
         step()
     for _ in range(FOLDS - done):

@@ -128,6 +128,20 @@ def test_spending_is_what_a_plain_loop_adds_up(lake: dict[str, pa.Table]) -> Non
     assert sorted((round(week, 2), round(ahead, 2)) for week, ahead in found) == expected
 
 
+def test_a_fold_in_which_nothing_failed_is_left_out(lake: dict[str, pa.Table]) -> None:
+    """It can't be measured there; the model still can, on the held-out time."""
+    rows = lake["curated.transactions"]
+    when = rows["event_time"].cast(pa.int64())
+    start, end = (int(np.quantile(when.to_numpy(), share)) for share in (0.15, 0.45))
+    early = pc.and_(pc.greater_equal(when, start), pc.less(when, end))
+    status = pc.if_else(early, "completed", rows["status"])
+    recipe = RECIPES["transaction_status"]
+    changed = rows.set_column(rows.schema.get_field_index("status"), "status", status)
+    made = fit(recipe, changed, recipe.chosen({}), 7, lambda: None)
+    assert len(made.validated) == 2
+    assert made.counts["held_out"] > 500
+
+
 # Splits
 
 
