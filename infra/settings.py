@@ -166,7 +166,7 @@ class Settings(BaseSettings):
         Field(pattern="^https?://", description="Address of the MLflow server that models are published to."),
     ] = None
     training_timeout: Annotated[float, Field(gt=0, description="Seconds after which a training is stopped.")] = 1800.0
-    training_memory: Annotated[ByteSize, Field(ge=256 * 1024**2, description="Memory cap of a training's process.")] = (
+    training_memory: Annotated[ByteSize, Field(ge=1024**3, description="Memory cap of a training's process.")] = (
         ByteSize(4 * 1000**3)
     )
 

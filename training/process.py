@@ -31,6 +31,10 @@ _PASSED_PREFIX: Final = "MLFLOW_TRACKING_"
 _PROBLEMS: Final[dict[str, type[Problem]]] = {problem.code: problem for problem in (TooFewRows, MlflowUnavailable)}
 
 
+# Last words of libraries that end a process where they get no memory, for themselves or for a thread.
+_NO_MEMORY: Final = (b"bad_alloc", b"Resource temporarily unavailable", b"Memory allocation still failed")
+
+
 class TrainingTimeout(Unavailable):
     code, title = "training-timeout", "The training took too long"
 
@@ -77,7 +81,7 @@ def train(job: Job, *, timeout: float, alive: Callable[[int, int], None]) -> Pub
         said, told = cast(IO[bytes], process.stdout), cast(IO[bytes], process.stdin)
         told.write(job.text().encode() + b"\n")
         told.flush()  # and stays open: the process ends when it closes
-        return _follow(process, said, time.monotonic() + timeout, alive)
+        return _follow(process, said, log, time.monotonic() + timeout, alive)
     finally:
         _end(process)
 
@@ -87,7 +91,7 @@ def _passed(name: str) -> bool:
 
 
 def _follow(
-    process: subprocess.Popen[bytes], said: IO[bytes], deadline: float, alive: Callable[[int, int], None]
+    process: subprocess.Popen[bytes], said: IO[bytes], log: Path, deadline: float, alive: Callable[[int, int], None]
 ) -> Published:
     os.set_blocking(said.fileno(), False)
     done, total, unread = 0, 1, b""
@@ -104,7 +108,7 @@ def _follow(
                 continue
             piece = said.read()
             if piece == b"":
-                raise _died(process)
+                raise _died(process, log)
             *lines, unread = (unread + (piece or b"")).split(b"\n")
             for line in lines:
                 told = json.loads(line)
@@ -126,8 +130,9 @@ def _problem(told: Mapping[str, Any]) -> Exception:
     return _PROBLEMS[problem["code"]](problem["detail"], hint=problem["hint"])
 
 
-def _died(process: subprocess.Popen[bytes]) -> Exception:
-    if process.wait() == -signal.SIGKILL:  # by the machine, which had no memory left
+def _died(process: subprocess.Popen[bytes], log: Path) -> Exception:
+    killed = process.wait() == -signal.SIGKILL  # by the machine, which had no memory left
+    if killed or any(word in log.read_bytes() for word in _NO_MEMORY):
         return _too_large()
     return TrainingFailed(
         "The training's process ended before it was done.", hint="An operator finds the reason in the log."

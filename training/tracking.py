@@ -80,6 +80,7 @@ class Tracking:
         wanted = {
             "experiment_ids": [experiment["experiment_id"]],
             "filter": f"tags.`{OPERATION_TAG}` = '{operation_id}'",
+            "run_view_type": "ALL",  # a deleted one may still have a version
         }
         for run in self._json("POST", "/api/2.0/mlflow/runs/search", wanted).get("runs", []):
             run_id = run["info"]["run_id"]
@@ -88,8 +89,9 @@ class Tracking:
             for made in versions:
                 named = {"name": made["name"], "version": made["version"]}
                 self._json("DELETE", "/api/2.0/mlflow/model-versions/delete", named)
-            self._json("POST", "/api/2.0/mlflow/runs/update", {"run_id": run_id, "status": "KILLED"})
-            self._json("POST", "/api/2.0/mlflow/runs/delete", {"run_id": run_id})
+            if run["info"]["lifecycle_stage"] == "active":
+                self._json("POST", "/api/2.0/mlflow/runs/update", {"run_id": run_id, "status": "KILLED"})
+                self._json("POST", "/api/2.0/mlflow/runs/delete", {"run_id": run_id})
 
     def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self._ask(method, path, body, absent=b"{}"))

@@ -6,6 +6,7 @@ says `{"done": …}` after each step, and at last `{"published": …}` or `{"pro
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -29,8 +30,10 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints is talk
     threading.Thread(target=_end_with_input, daemon=True).start()
     os.nice(_NICENESS)
-    resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    import sklearn.ensemble  # noqa: F401 - before the limit: where their threads get no memory, its libraries wait for ever
+
+    resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
 
     def say(**line: object) -> None:
         said.write(json.dumps(line) + "\n")
@@ -44,9 +47,17 @@ def main() -> None:
         traceback.print_exc()
         say(problem={"code": problem.code, "detail": problem.detail, "hint": problem.hint})
         sys.exit(1)
-    except MemoryError:
+    except Exception as error:
+        if not _of_memory(error):
+            raise
         say(memory=True)
         sys.exit(1)
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether there was no memory: libraries say it in their own ways."""
+    out_of_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    return out_of_memory or "can't start new thread" in str(error) or "Cannot allocate memory" in str(error)
 
 
 def _work(job: Job, say: Callable[..., None]) -> None:

@@ -29,6 +29,7 @@ from training.tasks import TASKS
 from training.tracking import Tracking
 
 KIND: Final = "training"
+_FORGOTTEN: Final = "forgotten"  # in an operation's request: MLflow has nothing of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Trainings:
         folder.mkdir(parents=True, mode=0o700)
         try:
             run.progress(0)
+            self._sweep()
             provenance = fetch(
                 self._door,
                 self._lake,
@@ -150,24 +152,39 @@ class Trainings:
                     timeout=self._settings.training_timeout,
                     alive=lambda done, total: run.progress(done + 1, total + 1),
                 )
+                model = ModelVersion.of(job, published, datetime.now(UTC))
+                self._models.add(model)
             except BaseException as error:
-                self._forget(job, error)
+                self._tell(job, error)
+                self._forget(job.recipe, job.operation_id)
                 raise
-            model = ModelVersion.of(job, published, datetime.now(UTC))
-            self._models.add(model)
             return self._result(model, _findings(folder, model))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _forget(self, job: Job, error: BaseException) -> None:
+    def _tell(self, job: Job, error: BaseException) -> None:
+        """What the trainer said goes to the operator's log, where the fault is not the caller's."""
         log = Path(job.folder) / process.LOG
         if isinstance(error, Problem) and error.status >= 500:
             with suppress(OSError):
                 observe(Failed(where="training", error=RuntimeError(log.read_text(errors="replace")[-4000:])))
+
+    def _forget(self, recipe: str, operation_id: str) -> None:
+        """Takes away what a training has left in MLflow; where MLflow is gone, the next training does it."""
         try:
-            self._tracking.forget(job.recipe, job.operation_id)
-        except Problem as problem:  # MLflow is gone; a run without a version stays, which nobody takes for a model
+            self._tracking.forget(recipe, operation_id)
+        except Problem as problem:
             observe(Failed(where="training", error=problem))
+        else:
+            self._operations.amend(operation_id, **{_FORGOTTEN: True})
+
+    def _sweep(self) -> None:
+        """Takes away what trainings have left that could not: MLflow had died in the middle of it, or the service."""
+        registered = {model.operation_id for model in self._models.all()}
+        for status in self._operations.list(KIND):
+            ended = status.state in {"failed", "cancelled"} and status.id not in registered
+            if ended and not status.request.get(_FORGOTTEN):
+                self._forget(status.request["recipe"], status.id)
 
     def _result(self, model: ModelVersion, findings: dict[str, Any] | None) -> dict[str, Any]:
         published, task = model.published, TASKS[RECIPES[model.name].task]
