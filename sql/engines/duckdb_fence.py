@@ -116,6 +116,9 @@ def _harmless(node: exp.Expr) -> bool:
 
 def _same(left: exp.Expr, right: exp.Expr) -> bool:
     """Whether two are compared without a conversion that can fail."""
+    left, right = _one_row(left), _one_row(right)
+    if isinstance(left, exp.Subquery) or isinstance(right, exp.Subquery):
+        return False
     one, other = type_of(left), type_of(right)
     if kind(one) != kind(other) or kind(one) in {"", "array", "map", "row", "json"}:
         return False
@@ -123,6 +126,16 @@ def _same(left: exp.Expr, right: exp.Expr) -> bool:
         return True
     (p, s), (q, t) = types.digits(one), types.digits(other)
     return max(p - s, q - t) + max(s, t) <= _DECIMAL
+
+
+def _one_row(node: exp.Expr) -> exp.Expr:
+    """What a sub-query gives that can't give several rows: a plain aggregate over all of its rows."""
+    select = node.this if isinstance(node, exp.Subquery) else None
+    if not isinstance(select, exp.Select) or select.args.get("group") or len(select.expressions) != 1:
+        return node
+    value = select.expressions[0].unalias()
+    function = FUNCTIONS.get(value.name) if isinstance(value, exp.Anonymous) else None
+    return value if function is not None and function.aggregate else node
 
 
 def _total(node: exp.Cast) -> bool:

@@ -172,10 +172,11 @@ def test_an_error_quotes_no_value(house: House, text: str, error: str) -> None:
 
 
 def lowered(house: House, user: str, text: str) -> str:
-    """The SQL that DuckDB was given last."""
+    """The SQL that DuckDB was given."""
     house.ask(user, text)
-    entries = house.engine._lowered._entries
-    return str(next(reversed(entries.values())))
+    asked = house.door._governed(Access(Principal(user), "sql", "r1", Trail()), SqlQuestion(text))
+    (sql,) = house.engine._lowered[asked.governed]._entries.values()
+    return sql
 
 
 @pytest.mark.parametrize(
@@ -185,11 +186,25 @@ def lowered(house: House, user: str, text: str) -> str:
         "SELECT country, count(*), max(id) FROM raw.t WHERE code LIKE '1%' AND id BETWEEN 1 AND 50 GROUP BY country",
         "SELECT upper(country), coalesce(code, 'x') FROM raw.t WHERE id IN (1, 2) OR code IS NULL ORDER BY 1 LIMIT 3",
         "SELECT CAST(id AS VARCHAR) FROM raw.t WHERE country = 'FR' AND length(code) > 1",
+        "SELECT id FROM raw.t AS x WHERE id = (SELECT min(id) FROM raw.t AS y WHERE y.country = x.country)",
     ],
-    ids=["equal", "group", "in", "cast"],
+    ids=["equal", "group", "in", "cast", "one row"],
 )
 def test_a_query_that_can_not_fail_has_no_fence(house: House, text: str) -> None:
     assert "SAMPLE" not in lowered(house, "like", text)
+
+
+@pytest.mark.parametrize(
+    "several",
+    [
+        "SELECT id FROM raw.t WHERE id = 4",
+        "SELECT min(id) FROM raw.t WHERE id = 4 GROUP BY id",
+        "SELECT max(1 / (id + 1)) FROM raw.t",
+    ],
+    ids=["rows", "groups", "failing"],
+)
+def test_a_sub_query_that_can_fail_has_one(house: House, several: str) -> None:
+    assert "SAMPLE" in lowered(house, "like", f"SELECT id FROM raw.t WHERE id = ({several})")
 
 
 def test_conditions_that_can_not_fail_stand_below_the_fence(house: House) -> None:
