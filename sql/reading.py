@@ -24,6 +24,7 @@ _LONGEST: Final = 65_536  # bytes
 _MOST_TOKENS: Final = 10_000
 _DEEPEST: Final = 100
 _MOST_OPEN_JOINS: Final = 8  # joins that still wait for their ON are read in a time that doubles with each
+_DIGITS: Final = 38  # of a decimal
 _MARK: Final = "\x1f"
 _TRINO: Final = Dialect.get_or_raise("trino")
 _OPENING: Final = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
@@ -107,6 +108,8 @@ def _mark(tokens: list[Token]) -> None:
             and token.token_type is not TokenType.STRING
         ):
             token.text = _MARK + name
+        if token.token_type is TokenType.DECIMAL and following.token_type is TokenType.STRING:
+            following.text = _MARK + following.text
         before = token.token_type
 
 
@@ -120,6 +123,11 @@ def _plain(tree: exp.Expr) -> exp.Expr:
                 node.set("this", node.this.removeprefix(_MARK))
         elif isinstance(node, exp.Anonymous):
             node.set("this", node.name.removeprefix(_MARK))
+        elif isinstance(node, exp.Literal):
+            if node.is_string and node.name.startswith(_MARK) and isinstance(node.parent, exp.Cast):
+                _decimal(node, node.parent)
+        elif isinstance(node, exp.DataType) and node.this is exp.DType.DECIMAL and not node.expressions:
+            node.set("expressions", [exp.DataTypeParam(this=exp.Literal.number(digits)) for digits in (_DIGITS, 0)])
         elif isinstance(node, exp.Bracket):
             index = apply_index_offset(node.this, node.expressions, 1, dialect="trino")
             node.set("expressions", index)
@@ -132,6 +140,17 @@ def _plain(tree: exp.Expr) -> exp.Expr:
             else:
                 node.replace(plain)
     return tree
+
+
+def _decimal(literal: exp.Literal, cast: exp.Cast) -> None:
+    """`DECIMAL '1.20'` has as many digits as it is written with, unlike a conversion to `DECIMAL`."""
+    text = literal.name.removeprefix(_MARK)
+    whole, _, fraction = text.lstrip("+-").partition(".")
+    digits = len(whole.lstrip("0")) + len(fraction)
+    if not (whole + fraction).isdecimal() or digits > _DIGITS:
+        raise BadSql(f"That is no decimal of up to {_DIGITS} digits.", hint="Write DECIMAL '12.34'.")
+    literal.set("this", text)
+    cast.set("to", exp.DataType.build(f"decimal({digits or 1}, {len(fraction)})", dialect="trino"))
 
 
 def _call(node: exp.Expr) -> exp.Expr | None:  # noqa: PLR0911 - one line a form

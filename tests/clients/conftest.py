@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +35,19 @@ class Door:
     server: Server
 
 
-@pytest.fixture(scope="module", params=["embedded", pytest.param("trino", marks=[pytest.mark.trino, pytest.mark.hive])])
-def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    folder = tmp_path_factory.mktemp("door")
-    settings = Settings(state_dir=folder / "state", lake_dir=folder / "lake")
+ENGINES = ["embedded", pytest.param("trino", marks=[pytest.mark.trino, pytest.mark.hive])]
+
+
+@contextmanager
+def opened(request: pytest.FixtureRequest, folder: Path, **more: object) -> Iterator[Door]:
+    """A door over the engine that the fixture's parameter names.
+
+    Args:
+        request: of a fixture with the parameters `ENGINES`.
+        folder: for state and lake.
+        more: settings.
+    """
+    settings = Settings(state_dir=folder / "state", lake_dir=folder / "lake", **more)  # type: ignore[arg-type]
     with ExitStack() as stack:
         if request.param == "trino":
             hive = stack.enter_context(only_user(request.getfixturevalue("hive_url")))
@@ -48,6 +57,12 @@ def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             )
         server = stack.enter_context(serving(settings))
         yield Door(stack.enter_context(listening(server)), server.tokens["alice"], server)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    with opened(request, tmp_path_factory.mktemp("door")) as door:
+        yield door
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,15 @@ def test_the_db_api_has_typed_values_and_parameters(connection: trino.dbapi.Conn
     ]
 
 
+def test_the_first_rows_come_while_the_query_runs(connection: trino.dbapi.Connection) -> None:
+    cursor = connection.cursor()
+    tall = "UNNEST(sequence(1, 10000))"
+    cursor.execute(f"SELECT 7 FROM {tall} AS a(x) CROSS JOIN {tall} AS b(x)")  # more rows than anything can hold
+    assert cursor.fetchmany(1000) == [[7]] * 1000
+    assert cursor.stats["state"] == "RUNNING"
+    cursor.cancel()
+
+
 def test_the_db_api_shows_errors_as_trinos(connection: trino.dbapi.Connection) -> None:
     cursor = connection.cursor()
     for sql, name in (

@@ -18,9 +18,7 @@ from cryptography.x509.oid import NameOID
 from api.server import tls_options
 from infra.errors import InvalidSettings
 from infra.settings import Settings
-from tests.api.conftest import serving
-from tests.api.running import listening
-from tests.clients.conftest import ROOT, Door, run
+from tests.clients.conftest import ENGINES, ROOT, Door, opened, run
 
 HARLEQUIN = ROOT / ".clients" / "harlequin" / "bin" / "python"
 BROWSE = """
@@ -73,13 +71,13 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "cert.pem", folder / "key.pem"
 
 
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory, pem: tuple[Path, Path]) -> Iterator[Door]:
+@pytest.fixture(scope="module", params=ENGINES)
+def secure(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pem: tuple[Path, Path]
+) -> Iterator[Door]:
     """The door, over TLS."""
-    folder = tmp_path_factory.mktemp("secure")
-    settings = Settings(state_dir=folder / "state", lake_dir=folder / "lake", tls_cert=pem[0], tls_key=pem[1])
-    with serving(settings) as server, listening(server) as port:
-        yield Door(port, server.tokens["alice"], server)
+    with opened(request, tmp_path_factory.mktemp("secure"), tls_cert=pem[0], tls_key=pem[1]) as door:
+        yield door
 
 
 def test_a_password_is_a_token(secure: Door, pem: tuple[Path, Path]) -> None:

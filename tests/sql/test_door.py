@@ -318,3 +318,10 @@ def test_hidden_columns_are_unknown_in_sql(house: House) -> None:
     for column in ("email", '"$pos"', '"$path"', "file_row_number"):
         with pytest.raises(ColumnNotFound):
             house.sql("bob", f"SELECT {column} FROM lake.raw.t")
+
+
+def test_a_decimal_has_the_digits_that_it_is_written_with(house: House) -> None:
+    text = "SELECT DECIMAL '1.23456' AS written, DECIMAL '-0.5' AS less, CAST('1.5' AS DECIMAL) AS whole"
+    assert house.sql("alice", text) == [{"written": Decimal("1.23456"), "less": Decimal("-0.5"), "whole": Decimal(2)}]
+    with pytest.raises(BadSql):
+        house.sql("alice", "SELECT DECIMAL 'x'")

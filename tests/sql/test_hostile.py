@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -115,6 +116,22 @@ def test_what_becomes_too_large_ends_with_a_problem(engine: DuckDb, text: str) -
 @pytest.mark.parametrize(("text", "value"), FINE.values(), ids=FINE)
 def test_what_only_looks_hostile_is_answered(engine: DuckDb, text: str, value: object) -> None:
     assert ask(engine, text) == value
+
+
+def test_the_longest_texts_take_little_memory_of_the_process() -> None:
+    texts = [
+        "SELECT " + ", ".join(f"x AS c{n}" for n in range(2400)) + " FROM (VALUES 1) AS t(x)",
+        "SELECT x IN (" + ", ".join(str(n) for n in range(4900)) + ") FROM (VALUES 1) AS t(x)",
+        "SELECT '" + "x" * 65_000 + "'",
+    ]
+    tracemalloc.start()
+    try:
+        for text in texts:
+            govern(parse_sql(text).qualified({}), {})
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 64 * 1024 * 1024
 
 
 def test_others_are_answered_meanwhile(engine: DuckDb) -> None:

@@ -76,9 +76,8 @@ def test_callers_who_see_the_same_are_recorded_with_their_own_grants(house: Hous
 def test_a_changed_policy_is_in_force_for_the_next_query(house: House) -> None:
     assert house.sql("alice", COUNT) == [{"n": 12}]
     more = house.grant("alice", row_filter="id < 4")
-    assert house.sql("alice", COUNT) == [{"n": 14}]
-    for grant in (more, house.alices):
-        assert house.sql("alice", COUNT)[0]["n"] in {14, 12}
+    for grant, count in ((more, 14), (house.alices, 12)):
+        assert house.sql("alice", COUNT) == [{"n": count}]
         with house.db.writing() as session:
             revoke_grant(session, house.store.current(), Principal("admin", ("admin",)), grant, now=NOW)
     with pytest.raises(ResourceNotFound):
