@@ -119,7 +119,7 @@ class ElasticsearchIndex:
         """See `search.index.Index`."""
         with suppress(SearchUnavailable, IndexBusy):  # else whoever writes next waits for the lease to end
             if self._clean:
-                self._put(self._head()[1], writer="")
+                self._put(reached(self._head)[1], writer="")
         self._client.close()
 
     def _newest(self) -> ElasticsearchView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ import pytest
 import search.elasticsearch
 from catalog.lake import Lake
 from infra.observe import Event, Failed, subscribe
+from infra.settings import Settings
+from infra.stack.stack import Stack
 from search.elasticsearch import ElasticsearchIndex
 from search.follow import Follower
 from search.problems import IndexBusy, SearchUnavailable
@@ -31,7 +34,7 @@ def rows(*ids: int) -> pa.Table:
     return pa.Table.from_pylist([{"id": n, "name": "Ann"} for n in ids], ARROW)
 
 
-def soon(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+def soon(holds: Callable[[], bool], seconds: float = 180.0) -> None:
     """Waits until something holds; that an index does not answer meanwhile is no answer."""
 
     def held() -> bool:
@@ -227,6 +230,46 @@ def test_an_index_of_another_mapping_is_left_alone_and_a_new_one_made(
         assert client.indices.exists(index=other)
         client.indices.delete(index=other)
         dropped(index)
+
+
+@pytest.fixture
+def own_elasticsearch(elasticsearch_url: str) -> Iterator[Stack]:
+    """One that nobody shares, so that its disk may be full."""
+    del elasticsearch_url  # what can't have the shared one can't have this one
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # it never runs as root
+        stack = Stack(Settings(state_dir=folder, lake_dir=folder / "lake", stack_dir=folder))
+        stack.up(["elasticsearch"], ports={"elasticsearch": 0})
+        yield stack
+        stack.down(["elasticsearch"])
+
+
+@pytest.mark.elasticsearch
+def test_a_full_disk_is_survived(lake: Lake, own_elasticsearch: Stack) -> None:
+    url = own_elasticsearch.environment(["elasticsearch"])["SLUICE_ELASTICSEARCH_URL"]
+    table = lake.iceberg.create_table("raw.t", ARROW)
+    table.append(rows(1))
+    with closing(ElasticsearchIndex(url, "full")) as index, settled(lake, index) as house, following(house):
+        soon(lambda: house.find("ann") == [1])
+        disk = "cluster.routing.allocation.disk"
+        full = {f"{disk}.watermark.{level}": "10pb" for level in ("low", "high", "flood_stage")}  # free, at least
+        full |= {f"{disk}.threshold_enabled": "true"}
+        often = {"cluster.info.update.interval": "10s"}  # the least
+        index._client.cluster.put_settings(persistent=full | often)
+        soon(lambda: blocked(index))
+        table.append(rows(2))
+        soon(lambda: [behind.reason for behind in house.ask("ann").behind] == ["newer-version"])
+        assert house.find("ann") == [1]
+        assert reads(house) == 2
+        index._client.cluster.put_settings(persistent=dict.fromkeys(full) | often)
+        soon(lambda: house.find("ann") == [1, 2])
+
+
+def blocked(index: ElasticsearchIndex) -> bool:
+    """Whether Elasticsearch has closed the index, since its disk is full."""
+    (settings,) = index._client.indices.get_settings(index=index._alias).values()
+    return "read_only_allow_delete" in settings["settings"]["index"].get("blocks", {})
 
 
 def dropped(index: ElasticsearchIndex) -> None:
