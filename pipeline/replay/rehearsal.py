@@ -36,8 +36,7 @@ def rehearse(lake: Lake, replay_id: str, work: WorkList) -> dict[str, Any]:
         replay_id: names the branch.
         work: what would be sent.
     """
-    total, topic = work.plan.total, work.plan.topic
-    branch = f"rehearsal-{replay_id}"
+    total, topic, branch = work.plan.total, work.plan.topic, _branch_of(replay_id)
     at = datetime.now(UTC)
     with _branched(lake, branch) as before:
         tables = TransactionTables(lake, branch=branch)
@@ -59,6 +58,16 @@ def rehearse(lake: Lake, replay_id: str, work: WorkList) -> dict[str, Any]:
         "mismatches": [{"key": key, "what": outcome.wrong[place]} for key, place in zip(keys, wrong, strict=False)],
         "disturbed": outcome.disturbed,
     }
+
+
+def abandon(lake: Lake, replay_id: str) -> None:
+    """Takes away what a rehearsal has left behind whose process died."""
+    for resource in SCHEMAS:
+        _remove(lake.iceberg.load_table(resource.name), _branch_of(replay_id))
+
+
+def _branch_of(replay_id: str) -> str:
+    return f"rehearsal-{replay_id}"
 
 
 def _batch(replay_id: str, work: WorkList, first: int, origin: tuple[int, int], at: datetime) -> Batch:
@@ -99,28 +108,40 @@ def _branched(lake: Lake, branch: str) -> Iterator[dict[Any, int | None]]:
                 _tried(table, lambda table, version=version: table.manage_snapshots().create_branch(version, branch))
         yield before
     finally:
-        for resource, version in before.items():
-            _remove(lake.iceberg.load_table(resource.name), branch, version)
+        for resource in before:
+            _remove(lake.iceberg.load_table(resource.name), branch)
 
 
-def _remove(table: Table, branch: str, origin: int | None) -> None:
+def _remove(table: Table, branch: str) -> None:
     """Takes a branch away, its versions, and the files that only they have."""
-    mine: list[int] = []
-    following = head(table.metadata, branch)
-    if following is None:
+    on_main = set(_versions(table, head(table.metadata)))
+    mine, origin = [], None
+    for version in _versions(table, head(table.metadata, branch)):
+        if version in on_main:
+            origin = version
+            break
+        mine.append(version)
+    if branch not in table.metadata.refs:
         return
-    kept = {task.file.file_path for task in table.scan(snapshot_id=origin).plan_files()}
-    added: set[str] = set()
-    while following is not None and following != origin:
-        mine.append(following)
-        added |= {task.file.file_path for task in table.scan(snapshot_id=following).plan_files()} - kept
-        snapshot = table.snapshot_by_id(following)
-        following = snapshot.parent_snapshot_id if snapshot is not None else None
+    added = set[str]()
+    if origin is not None:  # else it is not known which files are older than the branch
+        added = {path for version in mine for path in _files(table, version)} - _files(table, origin)
     _tried(table, lambda table: table.manage_snapshots().remove_branch(branch))
     if mine:
         _tried(table, lambda table: table.maintenance.expire_snapshots().by_ids(mine))
     for path in added:
         table.io.delete(path)
+
+
+def _versions(table: Table, version: int | None) -> Iterator[int]:
+    """A version and those before it, as far as they are kept."""
+    while version is not None and (snapshot := table.snapshot_by_id(version)) is not None:
+        yield version
+        version = snapshot.parent_snapshot_id
+
+
+def _files(table: Table, version: int) -> set[str]:
+    return {task.file.file_path for task in table.scan(snapshot_id=version).plan_files()}
 
 
 def _tried(table: Table, change: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Final, Protocol
 
 from sqlalchemy.orm import Session
@@ -20,7 +21,7 @@ from pipeline.broker import Broker, TopicFacts
 from pipeline.replay.dry_run import would_do
 from pipeline.replay.preflight import refuse_unfit
 from pipeline.replay.proof import Report, prove, tag_of
-from pipeline.replay.rehearsal import rehearse
+from pipeline.replay.rehearsal import abandon, rehearse
 from pipeline.replay.selection import ReplayRestricted, Request, question
 from pipeline.replay.send import Sender
 from pipeline.replay.work_list import Plan, WorkList, spool, store
@@ -150,7 +151,8 @@ class Replays:
             OperationState: there is nothing to go on with.
         """
         status = self.get(replay_id)
-        if status.state == "failed" and (self._folder(replay_id) / "plan.json").exists():
+        real = not status.request["dry_run"]
+        if real and status.state == "failed" and (self._folder(replay_id) / "plan.json").exists():
             return self._again(status)
         return self._operations.resume(replay_id)
 
@@ -161,7 +163,10 @@ class Replays:
             with suppress(OperationNotFound, BlockingIOError), _locked(folder):
                 status = self.get(folder.name)
                 cut_off = status.state in _ACTIVE or (status.problem or {}).get("code") == Interrupted.code
-                if cut_off and (folder / "plan.json").exists():
+                if status.request["dry_run"]:  # whose process died: it must never be sent
+                    abandon(self._lake, status.id)
+                    rmtree(folder)
+                elif cut_off and (folder / "plan.json").exists():
                     died.append(status)
                 elif status.ended and status.state != "failed":
                     WorkList.open(folder).delete()
@@ -179,9 +184,14 @@ class Replays:
         return self._settings.state_dir / "replays" / replay_id
 
     def _again(self, status: OperationStatus) -> OperationStatus:
-        return self._operations.restart(
-            status.id, lambda run: self._finish(run, WorkList.open(self._folder(status.id)))
-        )
+        def work(run: Run) -> dict[str, Any]:
+            rows = WorkList.open(self._folder(status.id))
+            broker = Broker.of(self._settings)
+            if Sender(broker, status.id, rows).sent() == 0:  # it may have died before it was looked at
+                refuse_unfit(rows, broker.facts(rows.plan.topic), self._settings.replay_limit)
+            return self._finish(run, rows)
+
+        return self._operations.restart(status.id, work)
 
     def _begun(self, run: Run, status: OperationStatus, access: Access, request: Request) -> dict[str, Any]:
         outcome = 500
@@ -204,13 +214,14 @@ class Replays:
         return self._finish(run, work)
 
     def _dry(self, run: Run, work: WorkList, facts: TopicFacts | None, *, rehearsed: bool) -> dict[str, Any]:
-        try:
-            told = would_do(work, facts, self._settings.replay_limit)
-            if rehearsed and not told["objections"]:
-                told["rehearsal"] = rehearse(self._lake, run.operation_id, work)
-            return told
-        finally:
-            work.delete()
+        with _locked(work.folder):
+            try:
+                told = would_do(work, facts, self._settings.replay_limit)
+                if rehearsed and not told["objections"]:
+                    told["rehearsal"] = rehearse(self._lake, run.operation_id, work)
+                return told
+            finally:
+                work.delete()
 
     def _plan(self, access: Access, request: Request, folder: Path) -> WorkList:
         topic = self._settings.kafka_topic

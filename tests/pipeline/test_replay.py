@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+import pipeline.replay.rehearsal
 from pipeline.broker import MockBroker
 from pipeline.replay.selection import BadSelection, Selection
 from pipeline.replay.timestamps import Now, Rule, Shift, Spread
+from pipeline.replay.work_list import WorkList
 from pipeline.tables import CURATED, QUARANTINE, RAW
 from pipeline.transactions import KEY, SCHEMA
 from tests.pipeline.conftest import TOPIC, counts, stored
@@ -129,6 +133,36 @@ def test_a_rehearsal_processes_everything_on_a_branch_that_main_never_sees(fille
     for resource in before:
         table = lake.iceberg.load_table(resource.name)
         assert rehearsal["branch"] not in table.metadata.refs
+
+
+def test_a_dry_run_whose_process_died_is_cleaned_up_and_never_sent(
+    filled: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    gone = threading.Event()
+
+    def die(self: WorkList) -> None:
+        gone.set()
+        raise Killed
+
+    there = filled.broker.ends(TOPIC)
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline.replay.rehearsal, "_remove", lambda *_more: None)
+        patched.setattr(WorkList, "delete", die)
+        died = filled.start(Selection(filter="country=eq.FR"), dry_run=True, rehearse=True)
+        assert gone.wait(60)
+    folder = filled.installation.settings.state_dir / "replays" / died.id
+    tables = [filled.installation.lake.iceberg.load_table(resource.name) for resource in (RAW, CURATED, QUARANTINE)]
+    assert (folder / "plan.json").exists()
+    assert all(f"rehearsal-{died.id}" in table.metadata.refs for table in tables)
+    deadline = time.monotonic() + 30
+    while folder.exists() and time.monotonic() < deadline:  # its lock is let go a moment later
+        assert filled.replays.recover() == []
+    assert not folder.exists()
+    assert all(f"rehearsal-{died.id}" not in table.refresh().metadata.refs for table in tables)
+    assert filled.broker.ends(TOPIC) == there
 
 
 def test_only_a_dry_run_can_be_a_rehearsal(filled: Shop) -> None:
