@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import uvicorn
 
@@ -19,6 +19,10 @@ from infra.errors import InvalidSettings, Unavailable
 from infra.observe import log_to_stderr, subscribe
 from infra.settings import Settings
 from search.follow import Follower
+
+# Trino keeps a connection to us for a minute after its last question. Where we close it earlier, the next question may
+# be on its way, and Trino refuses what it could not ask.
+_IDLE: Final = 75  # seconds
 
 
 class UngovernedEngine(Unavailable):
@@ -105,6 +109,7 @@ def make_server(installation: Installation, **options: Any) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=10,
+            timeout_keep_alive=_IDLE,
             **tls_options(installation.settings),
             **options,
         )

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.long_route import Repeated
+from api.server import make_server
 from catalog.resources import Resource
 from sql.opa.operations import OPERATIONS
 from tests.api.conftest import Server
@@ -342,3 +343,7 @@ def test_resources_are_the_lakes_own() -> None:
     asked = table_asked({"catalogName": "Lake", "schemaName": "RAW", "tableName": "T"})
     assert asked.resource == Resource("table", "raw.t")
     assert table_asked({"catalogName": "other", "schemaName": "raw", "tableName": "t"}).resource is None
+
+
+def test_a_connection_outlives_the_minute_for_which_trino_keeps_it(server: Server) -> None:
+    assert make_server(server.installation).config.timeout_keep_alive > 60
