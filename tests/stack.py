@@ -29,6 +29,7 @@ from infra.migrate import migrate
 from infra.schema import Base
 from infra.settings import Settings
 from infra.stack.stack import SERVERS, Stack
+from sql import hash_keys
 
 # Server to the setting that names a running one, and the setting of ours that its address is the value of.
 RUNNING: Final = {
@@ -226,7 +227,7 @@ def only_user(hive_uri: str) -> Iterator[str]:
 
 
 def _empty(catalog: HiveCatalog) -> None:
-    for namespace in ("raw", "curated", "canary"):
+    for namespace in ("raw", "curated", "canary", hash_keys.NAMESPACE):
         with suppress(NoSuchNamespaceError):
             for table in catalog.list_tables(namespace):
                 catalog.drop_table(table)
