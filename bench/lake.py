@@ -91,8 +91,17 @@ class Client:
     def query(self, sql: str, media_type: str) -> int:
         """Sends a query and reads its answer without keeping it. Returns its length in bytes."""
         headers = {**self._headers, "Accept": media_type, "Content-Type": "application/json"}
-        self._connection.request("POST", "/v1/sql", json.dumps({"sql": sql}), headers)
-        return _drained(self._connection.getresponse(), sql)
+        self.connection.request("POST", "/v1/sql", json.dumps({"sql": sql}), headers)
+        return _drained(self.connection.getresponse(), sql)
+
+    def _ask(self, path: str) -> http.client.HTTPResponse:
+        try:
+            self.connection.request("GET", path, headers=self._headers)
+            return self.connection.getresponse()
+        except http.client.RemoteDisconnected:  # the other side was measured for longer than a server waits
+            self.connection.close()
+            self.connection.request("GET", path, headers=self._headers)
+            return self.connection.getresponse()
 
 
 def _drained(answer: http.client.HTTPResponse, what: str) -> int:
