@@ -218,10 +218,5 @@ def _findings(folder: Path, model: ModelVersion) -> dict[str, Any] | None:
     clear = key is not None and key not in model.provenance.masked
     named = list(dict.fromkeys(row["key"] for row in rows if clear and row["key"]))
     table = model.provenance.table.removeprefix("table:")
-    replay = {"table": table, "filter": f"{key}=in.({','.join(map(_quoted, named))})"} if named else None
+    replay = {"table": table, "key": named} if named else None
     return {"count": len(rows), "rows": rows, "replay": replay}
-
-
-def _quoted(value: str) -> str:
-    """A value in the list of the filter grammar."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 import pyarrow as pa
 import pytest
 
+from api.routes.replays import ReplayIn
 from catalog.resources import Resource
 from infra.schema import Model
 from pipeline.tables import CURATED
@@ -152,10 +153,9 @@ def test_findings_are_the_corrupted_rows_and_can_be_selected(shop: Server, anoma
     assert all(row["because"] for row in found["rows"])
     oddness = [row["oddness"] for row in found["rows"]]
     assert oddness == sorted(oddness, reverse=True)
-    table, chosen = found["replay"]["table"], found["replay"]["filter"]
-    column, _, condition = chosen.partition("=")
-    first = condition.partition("(")[2].partition(",")[0]
-    assert shop.get(f"/v1/tables/{table}/rows?{column}=in.({first})").json()["data"]
+    kept = {row["key"] for row in found["rows"] if row["key"]}
+    assert (found["replay"]["table"], set(found["replay"]["key"])) == ("raw.transactions", kept)
+    assert ReplayIn.model_validate(found["replay"] | {"dry_run": True})
 
 
 # In MLflow
