@@ -187,7 +187,7 @@ class Replays:
         def work(run: Run) -> dict[str, Any]:
             rows = WorkList.open(self._folder(status.id))
             broker = Broker.of(self._settings)
-            if Sender(broker, status.id, rows).sent() == 0:  # it may have died before it was looked at
+            if not Sender(broker, status.id, rows).begun():  # it may have died before it was looked at
                 refuse_unfit(rows, broker.facts(rows.plan.topic), self._settings.replay_limit)
             return self._finish(run, rows)
 

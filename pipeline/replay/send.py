@@ -69,7 +69,7 @@ class Sender:
             try:
                 if self._producer is None:
                     self._begin()
-                    sent = max(self.sent(), sent)  # librdkafka's mock keeps no offsets of transactions
+                    sent = max(self._sent(), sent)  # librdkafka's mock keeps no offsets of transactions
                     progress(sent)
                     continue
                 start = time.monotonic()
@@ -88,7 +88,21 @@ class Sender:
                     ) from error
                 time.sleep(min(2.0**failures / 4, TIMEOUT))
 
-    def sent(self) -> int:
+    def begun(self) -> bool:
+        """Whether messages of this replay are committed.
+
+        Raises:
+            KafkaUnavailable: Kafka does not say.
+        """
+        try:
+            self._begin()  # ends what a sender that died has left open: until then Kafka does not tell
+            return self._sent() > 0
+        except KafkaException as error:
+            raise KafkaUnavailable(
+                "Kafka does not answer.", hint="Nothing is lost: resume the replay when it does."
+            ) from error
+
+    def _sent(self) -> int:
         """How many messages are committed."""
         with closing(self._broker.consumer(**{"group.id": self._group})) as consumer:
             [found] = consumer.committed([self._marker], timeout=TIMEOUT)
