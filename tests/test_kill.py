@@ -43,7 +43,7 @@ class Server:
         self.process.start()
 
     def wait(self) -> None:
-        for _ in range(600):
+        for _ in range(2400):
             try:
                 socket.create_connection(("127.0.0.1", self.port), 0.2).close()
             except OSError:
