@@ -72,7 +72,7 @@ def test_a_corrupted_transaction_is_repaired_and_its_old_version_stays(filled: S
 def test_a_selection_by_filter_is_re_pushed_under_each_rule(filled: Shop, rule: Rule) -> None:
     lake = filled.installation.lake
     before = counts(lake)
-    old = {row[KEY]: row for row in stored(lake, RAW)}
+    old = [{name: row[name] for name in SCHEMA.names if name != "event_time"} for row in stored(lake, RAW)]
     with filled.processing():
         status = filled.replay(
             Selection(filter="country=eq.FR&status=eq.completed&amount=gt.20&event_time=gt.2020-01-01")
@@ -83,8 +83,8 @@ def test_a_selection_by_filter_is_re_pushed_under_each_rule(filled: Shop, rule: 
     assert counts(lake)[0] == before[0]
     mine = [row for row in stored(lake, RAW) if row["replay_id"] == status.id]
     assert len(mine) == status.result["rows"] == status.done
-    for row in mine:
-        assert {name for name in SCHEMA.names if row[name] != old[row[KEY]][name]} <= {"event_time"}
+    for row in mine:  # an id may have come in several messages, which differ: each is sent as it was
+        assert {name: row[name] for name in old[0]} in old
 
 
 def test_all_history_is_re_pushed_and_every_row_is_there_once(filled: Shop) -> None:
