@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from api.json_values import is_texted, json_column, json_rows, json_text
+from api.json_texts import json_texts, row_texts
+from api.json_values import is_texted, json_column, json_text
 
 Encode = Callable[[Iterable[pa.RecordBatch], pa.Schema], Iterator[bytes | memoryview]]
 _END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -78,20 +78,19 @@ class _Sink:
         return data
 
 
-def _json(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes]:  # noqa: ARG001
+def _json(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes | memoryview]:  # noqa: ARG001
     yield b'{"data":['
-    first = True
+    begun = 1  # the first row has no comma before it
     for batch in batches:
-        if batch.num_rows:
-            yield (b"" if first else b",") + b",".join(map(orjson.dumps, json_rows(batch)))
-            first = False
+        for piece in row_texts(batch, before=","):
+            yield piece[begun:]
+            begun = 0
     yield b"]}"
 
 
-def _jsonl(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes]:  # noqa: ARG001
+def _jsonl(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes | memoryview]:  # noqa: ARG001
     for batch in batches:
-        if batch.num_rows:
-            yield b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in json_rows(batch))
+        yield from row_texts(batch, after="\n")
 
 
 def _csv(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes]:
@@ -113,8 +112,7 @@ def _csv_column(array: pa.Array) -> pa.Array:
     if is_texted(kind):
         return json_text(array)
     if pa.types.is_nested(kind):
-        texts = [None if value is None else orjson.dumps(value).decode() for value in json_column(array)]
-        return pa.array(texts, pa.string())
+        return json_texts(array)
     if isinstance(kind, pa.BaseExtensionType) or pa.types.is_null(kind):
         return pa.array(json_column(array), pa.string())
     if pa.types.is_floating(kind):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_EXACT = 2**53  # beyond it a double, which is what JSON readers use, can't tell neighbours apart
-_PLAIN_SCALE = 6  # Arrow writes decimals of a larger scale with an exponent when they are small
+EXACT: Final = 2**53  # beyond it a double, which is what JSON readers use, can't tell neighbours apart
+_PLAIN_SCALE: Final = 6  # Arrow writes decimals of a larger scale with an exponent when they are small
 
 
 def json_rows(batch: pa.RecordBatch) -> Iterator[dict[str, object]]:
@@ -82,9 +82,9 @@ def _integers(array: pa.Array) -> list[int | str | None]:
     values: list[int | str | None] = array.to_pylist()
     extent = pc.min_max(array)
     low, high = extent["min"].as_py(), extent["max"].as_py()
-    if low is None or (low >= -_EXACT and high <= _EXACT):
+    if low is None or (low >= -EXACT and high <= EXACT):
         return values
-    return [str(value) if isinstance(value, int) and abs(value) > _EXACT else value for value in values]
+    return [str(value) if isinstance(value, int) and abs(value) > EXACT else value for value in values]
 
 
 def json_numbers(array: pa.Array) -> list[float | str | None]:
