@@ -14,6 +14,7 @@ from api.replay_records import ReplayRecords
 from catalog.lake import Lake
 from infra.db import Database
 from infra.keys import Keys, load_or_create
+from infra.lineage import telling
 from infra.migrate import migrate
 from infra.operations import Operations
 from infra.settings import Settings
@@ -152,6 +153,7 @@ def open_installation(settings: Settings) -> Installation:
         stack.callback(index.close)
         canaries = SearchCanaries(lake, embedded, index, keys)
         stack.callback(canaries.close)
+        stack.enter_context(telling(settings))
         operations = Operations(db)
         stack.callback(operations.close)
         tracking, models = Tracking(settings.mlflow_url), Models(db, lake)

@@ -50,7 +50,7 @@ class Interrupted(Unavailable):
     code, title = "interrupted", "The work was interrupted"
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
     """Ends work at its next step: it was cancelled, or is no longer this process's."""
 
 
@@ -116,7 +116,7 @@ class Run:
             time.sleep(_WRITE_EVERY)
         self._looked_at = time.monotonic()
         if state != "running":
-            raise _Stopped
+            raise Stopped
 
 
 Work = Callable[[Run], dict[str, Any] | None]
@@ -270,7 +270,7 @@ class Operations:
                 return
             result = work(Run(self, operation_id))
             state = self._end(operation_id, "succeeded", result=result)
-        except _Stopped:
+        except Stopped:
             state = self._end(operation_id, "failed", problem=_document(_interrupted()))
         except Problem as problem:
             state = self._end(operation_id, "failed", problem=_document(problem))

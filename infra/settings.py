@@ -174,6 +174,16 @@ class Settings(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="Least level of log lines on stderr.")
     ] = "info"
+    openlineage_url: Annotated[
+        str | None,
+        Field(
+            pattern="^https?://", description="Address of a receiver of OpenLineage events, without `/api/v1/lineage`."
+        ),
+    ] = None
+    openlineage_api_key: Annotated[SecretStr | None, Field(description="What that receiver knows Sluice by.")] = None
+    openlineage_namespace: Annotated[
+        str, Field(min_length=1, description="The namespace of Sluice's jobs in these events.")
+    ] = "sluice"
     canaries: Annotated[
         bool, Field(description="Prove at start and in `/readyz` that filters and masks are in effect.")
     ] = True

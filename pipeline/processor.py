@@ -16,10 +16,12 @@ from typing import Final
 import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
+from infra.lineage import Data, traced
 from infra.observe import Event, Failed, observe
 from pipeline import contract
 from pipeline.arrivals import Arrivals
 from pipeline.broker import Broker, place_of, sound
+from pipeline.curate import Curated
 from pipeline.headers import repushed
 from pipeline.offsets import Span
 from pipeline.tables import Batch, Overtaken, TransactionTables
@@ -127,7 +129,7 @@ class Processor:
         self._consumer.close()
 
     def _write(self, messages: Sequence[Message], at: datetime, start: float) -> None:
-        curated = self._tables.write(batch_of(self._topic, messages, at))
+        curated = self._commit(batch_of(self._topic, messages, at))
         observe(
             BatchCommitted(
                 messages=len(messages),
@@ -137,13 +139,25 @@ class Processor:
             )
         )
 
+    def _commit(self, batch: Batch) -> Curated:
+        messages = Data("topic", self._topic, str(batch.span))
+        before = self._tables.versions()
+        with traced("processor", inputs=[messages], outputs=[]) as told:
+            curated = self._tables.write(batch)
+            told.outputs = [
+                Data.table(table.name, version)
+                for table, version in self._tables.versions().items()
+                if version != before[table]
+            ]
+        return curated
+
     def _take(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Starts where the lake ends, after finishing what was left half-done."""
         for partition in partitions:
             last = self._tables.unfinished(self._topic, partition.partition)
             if last is not None:
                 again = [message for some in self._broker.read(self._topic, last.span.ranges) for message in some]
-                self._tables.write(batch_of(self._topic, again, last.at, last.span))
+                self._commit(batch_of(self._topic, again, last.at, last.span))
         reached = self._tables.next_offsets(self._topic)
         for partition in partitions:
             partition.offset = reached.get(partition.partition, OFFSET_BEGINNING)

@@ -102,6 +102,10 @@ class TransactionTables:
                     update.union_by_name(pa.schema(missing))
             self._tables[resource] = table
 
+    def versions(self) -> dict[Resource, int | None]:
+        """The version of each table that was written, or looked at, last; None where it has none."""
+        return {resource: head(table.metadata, self._branch) for resource, table in self._tables.items()}
+
     def next_offsets(self, topic: str) -> dict[int, int]:
         """The first message of each partition that is not in the lake yet, as `raw` knows it."""
         return committed(self._tables[RAW].refresh().metadata, topic, self._branch)

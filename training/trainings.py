@@ -14,6 +14,7 @@ from typing import Any, Final
 from catalog.lake import Lake
 from catalog.resources import Resource
 from infra.errors import Problem
+from infra.lineage import Data, Traced, traced
 from infra.observe import Failed, observe
 from infra.operations import Operations, OperationStatus, Run
 from infra.settings import Settings
@@ -103,7 +104,9 @@ class Trainings:
         def work(run: Run) -> dict[str, Any]:
             succeeded = False
             try:
-                result = self._train(run, access, asked, table)
+                of = [Data.table(table.name, relation.snapshot.id if relation.snapshot else None)]
+                with traced(f"training.{recipe.name}", inputs=of, outputs=[], operation=run.operation_id) as told:
+                    result = self._train(run, access, asked, table, told)
                 succeeded = True
                 return result
             finally:
@@ -117,7 +120,7 @@ class Trainings:
         }
         return self._operations.start(KIND, access.principal.subject, request, work)
 
-    def _train(self, run: Run, access: Access, asked: Asked, table: Resource) -> dict[str, Any]:
+    def _train(self, run: Run, access: Access, asked: Asked, table: Resource, told: Traced) -> dict[str, Any]:
         recipe = RECIPES[asked.recipe]
         parameters = recipe.chosen(asked.parameters)
         folder = (self._folder / run.operation_id).absolute()
@@ -136,6 +139,7 @@ class Trainings:
                 folder=folder,
                 alive=lambda: run.progress(0),
             )
+            told.inputs = [Data.table(table.name, provenance.snapshot_id)]
             job = Job(
                 recipe=recipe.name,
                 parameters=parameters,
@@ -154,6 +158,7 @@ class Trainings:
                 )
                 model = ModelVersion.of(job, published, datetime.now(UTC))
                 self._models.add(model)
+                told.outputs = [Data("model", model.name, str(model.version))]
             except BaseException as error:
                 self._tell(job, error)
                 self._forget(job.recipe, job.operation_id)

@@ -34,6 +34,7 @@ def run(
 ) -> None:
     """Process the topic's messages into raw, curated and quarantine until interrupted: each exactly once."""
     from catalog.lake import Lake
+    from infra.lineage import telling
     from infra.observe import log_to_stderr, subscribe
     from infra.settings import load
     from pipeline.broker import Broker
@@ -49,7 +50,8 @@ def run(
     )
     tell(f"Processing {settings.kafka_topic}. Ctrl-C ends it after the batch that is under way.")
     try:
-        processor.run(_interrupted())
+        with telling(settings):
+            processor.run(_interrupted())
     finally:
         processor.close()
         lake.close()

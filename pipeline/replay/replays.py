@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from catalog.lake import Lake
 from catalog.relations import Relation
 from infra.errors import Conflict, Forbidden, Problem
+from infra.lineage import Data, traced
 from infra.operations import Interrupted, OperationNotFound, Operations, OperationState, OperationStatus, Run, Work
 from infra.settings import Settings
 from pipeline.broker import Broker, TopicFacts
@@ -186,10 +187,12 @@ class Replays:
     def _again(self, status: OperationStatus) -> OperationStatus:
         def work(run: Run) -> dict[str, Any]:
             rows = WorkList.open(self._folder(status.id))
-            broker = Broker.of(self._settings)
-            if not Sender(broker, status.id, rows).begun():  # it may have died before it was looked at
-                refuse_unfit(rows, broker.facts(rows.plan.topic), self._settings.replay_limit)
-            return self._finish(run, rows)
+            with traced(KIND, inputs=[_source(rows.plan)], outputs=[_target(rows.plan)], operation=status.id):
+                broker = Broker.of(self._settings)
+                sender = Sender(broker, status.id, rows)
+                if not sender.begun():  # it may have died before it was looked at
+                    refuse_unfit(rows, broker.facts(rows.plan.topic), self._settings.replay_limit)
+                return self._finish(run, rows, sender)
 
         return self._operations.restart(status.id, work)
 
@@ -203,15 +206,17 @@ class Replays:
             raise
         finally:
             self._records.ended(access, outcome)
-        facts = Broker.of(self._settings).facts(work.plan.topic)
-        try:
-            if request.dry_run:
-                return self._dry(run, work, facts, rehearsed=request.rehearse)
-            refuse_unfit(work, facts, self._settings.replay_limit)
-        except Problem:
-            work.delete()
-            raise
-        return self._finish(run, work)
+        broker = Broker.of(self._settings)
+        facts = broker.facts(work.plan.topic)
+        if request.dry_run:
+            return self._dry(run, work, facts, rehearsed=request.rehearse)
+        with traced(KIND, inputs=[_source(work.plan)], outputs=[_target(work.plan)], operation=status.id):
+            try:
+                refuse_unfit(work, facts, self._settings.replay_limit)
+            except Problem:
+                work.delete()
+                raise
+            return self._finish(run, work, Sender(broker, status.id, work))
 
     def _dry(self, run: Run, work: WorkList, facts: TopicFacts | None, *, rehearsed: bool) -> dict[str, Any]:
         with _locked(work.folder):
@@ -249,7 +254,7 @@ class Replays:
         )
         return store(folder, plan)
 
-    def _finish(self, run: Run, work: WorkList) -> dict[str, Any]:
+    def _finish(self, run: Run, work: WorkList, sender: Sender) -> dict[str, Any]:
         """Sends what was not sent yet, and proves all of it."""
         plan, replay_id = work.plan, run.operation_id
         broker = Broker.of(self._settings)
@@ -258,7 +263,7 @@ class Replays:
                 version = plan.snapshots[resource.name]
                 if version is not None:
                     self._lake.tag(resource, tag_of(replay_id), version)  # so that it is kept
-            Sender(broker, replay_id, work).run(plan.rate, lambda sent: run.progress(sent, plan.total))
+            sender.run(plan.rate, lambda sent: run.progress(sent, plan.total))
             report = prove(
                 broker,
                 self._lake,
@@ -270,6 +275,14 @@ class Replays:
             self._records.proven(self.get(replay_id), report)
         work.delete()
         return report
+
+
+def _source(plan: Plan) -> Data:
+    return Data.table(plan.table, plan.snapshots[plan.table])
+
+
+def _target(plan: Plan) -> Data:
+    return Data("topic", plan.topic)
 
 
 @contextmanager

@@ -67,9 +67,8 @@ class Sender:
         sent, failures = -1, 0
         while sent < self._work.plan.total:
             try:
-                if self._producer is None:
-                    self._begin()
-                    sent = max(self._sent(), sent)  # librdkafka's mock keeps no offsets of transactions
+                if sent < 0 or self._producer is None:
+                    sent = max(self._committed(), sent)  # librdkafka's mock keeps no offsets of transactions
                     progress(sent)
                     continue
                 start = time.monotonic()
@@ -95,23 +94,23 @@ class Sender:
             KafkaUnavailable: Kafka does not say.
         """
         try:
-            self._begin()  # ends what a sender that died has left open: until then Kafka does not tell
-            return self._sent() > 0
+            return self._committed() > 0
         except KafkaException as error:
             raise KafkaUnavailable(
                 "Kafka does not answer.", hint="Nothing is lost: resume the replay when it does."
             ) from error
 
-    def _sent(self) -> int:
-        """How many messages are committed."""
+    def _committed(self) -> int:
+        """How many messages are."""
+        if self._producer is None:
+            producer = self._broker.producer(**_CONFIG, **{"transactional.id": self._group})
+            producer.init_transactions(
+                TIMEOUT
+            )  # ends what a sender that died left open: until then Kafka does not tell
+            self._producer = producer
         with closing(self._broker.consumer(**{"group.id": self._group})) as consumer:
             [found] = consumer.committed([self._marker], timeout=TIMEOUT)
             return max(found.offset, 0)
-
-    def _begin(self) -> None:
-        producer = self._broker.producer(**_CONFIG, **{"transactional.id": self._group})
-        producer.init_transactions(TIMEOUT)
-        self._producer = producer
 
     def _transaction(self, first: int, end: int) -> None:
         producer = self._producer

@@ -13,6 +13,8 @@ import pytest
 
 from api.routes.replays import ReplayIn
 from catalog.resources import Resource
+from infra.lineage import Data, RunChanged
+from infra.observe import subscribe
 from infra.schema import Model
 from pipeline.tables import CURATED
 from pipeline.transactions import SCHEMA
@@ -91,7 +93,16 @@ def test_her_digest_is_that_of_a_table_with_nothing_but_her_rows(
 
 
 def test_the_same_training_gives_the_same_digest_and_measures(shop: Server, statuses: dict[str, Any]) -> None:
+    runs: list[RunChanged] = []
+    unsubscribe = subscribe(lambda event: runs.append(event) if isinstance(event, RunChanged) else None)
     again = result_of(trained(shop, "transaction_status", "alice", tag="settled", seed=7))
+    unsubscribe()
+    assert [(run.job, run.state) for run in runs] == [
+        ("training.transaction_status", "START"),
+        ("training.transaction_status", "COMPLETE"),
+    ]
+    assert runs[1].inputs == (Data.table("curated.transactions", int(again["snapshot_id"])),)
+    assert runs[1].outputs == (Data("model", "transaction_status", str(again["version"])),)
     assert again["version"] != statuses["alice"]["version"]
     for name in ("data_digest", "measures", "baselines"):
         assert again[name] == statuses["alice"][name]
