@@ -181,7 +181,15 @@ def open_installation(settings: Settings) -> Installation:
             models=models,
             trainings=Trainings(settings, operations, lake=lake, door=door, tracking=tracking, models=models),
             predictor=Predictor(tracking),
-            replays=Replays(settings, lake, door, operations, records=ReplayRecords(audit)),
+            replays=Replays(
+                settings,
+                operations,
+                db=db,
+                lake=lake,
+                policies=policies,
+                door=door,
+                records=ReplayRecords(audit),
+            ),
             _stack=stack.pop_all(),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import orjson
 
@@ -19,6 +19,20 @@ class ReplayRecords:
 
     def __init__(self, audit: AuditLog) -> None:
         self._audit = audit
+
+    def reading(self, principal: Principal, request_id: str, request: dict[str, Any]) -> Access:
+        """A record of its own, of the request by which a replay was asked for that waited for an approval."""
+        trail = RequestTrail(
+            self._audit,
+            request_id,
+            "POST",
+            "/v1/replays",
+            body=orjson.dumps(request),
+            content_type="application/json",
+            door="replay",
+            principal=principal,
+        )
+        return Access(principal, "replay", request_id, trail)
 
     def ended(self, access: Access, status: int) -> None:
         """The rows were read, or the reading was refused with this HTTP status."""

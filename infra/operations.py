@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.orm import Session
 
 from infra.db import Database
@@ -153,8 +153,17 @@ class Operations:
         self.run(status, work)
         return status
 
-    def queue(self, session: Session, kind: str, owner: str, request: dict[str, Any]) -> OperationStatus:
-        """Writes an operation down in a unit of work of the caller's, who then lets it `run`, or `hold`s it."""
+    def queue(
+        self, session: Session, kind: str, owner: str, request: dict[str, Any], held: dict[str, Any] | None = None
+    ) -> OperationStatus:
+        """Writes an operation down in a unit of work of the caller's, who then lets it `run`.
+
+        Args:
+            session: the unit of work.
+            kind, owner, request: as for `start`.
+            held: of one that waits, for an approval for example: what is needed to begin it. It outlives this process,
+                until somebody `release`s or cancels it.
+        """
         now = datetime.now(UTC)
         row = Operation(
             id=secrets.token_urlsafe(18),
@@ -164,15 +173,33 @@ class Operations:
             done=0,
             total=None,
             request=request,
+            held=held,
             started_at=now,
             alive_at=now,
         )
         session.add(row)
         return OperationStatus.of(row)
 
-    def hold(self, operation_id: str) -> None:
-        """Keeps a queued operation waiting, for an approval for example, as long as this process lives."""
-        self._mine.add(operation_id)
+    def release(self, operation_id: str, **members: Any) -> tuple[OperationStatus, dict[str, Any]]:
+        """Ends the waiting of an operation, once: whoever is told so then lets it `run`.
+
+        Args:
+            operation_id: its id.
+            members: what is added to what was asked, for example who approved it.
+
+        Returns:
+            How it stands, and what is needed to begin it.
+
+        Raises:
+            OperationState: it does not wait.
+        """
+        query = select(Operation).where(Operation.id == operation_id, Operation.state == "queued").with_for_update()
+        with self._db.writing() as session:
+            row = session.scalar(query)
+            if row is None or (held := row.held) is None:
+                raise OperationState("The operation waits for nobody.", hint="GET it to see how it stands.")
+            row.held, row.alive_at, row.request = None, datetime.now(UTC), {**row.request, **members}
+            return OperationStatus.of(row), held
 
     def run(self, status: OperationStatus, work: Work) -> None:
         """Lets a queued operation run."""
@@ -323,7 +350,7 @@ class Operations:
 
     def _beat(self, now: datetime) -> None:
         open_ones = Operation.state.in_(_OPEN)
-        dead = Operation.alive_at < now - _DEAD_AFTER
+        dead = and_(Operation.alive_at < now - _DEAD_AFTER, Operation.held.is_(None))
         mine = list(self._mine)
         with self._db.reading() as session:
             anything = mine or session.scalar(select(Operation.id).where(open_ones, dead).limit(1))

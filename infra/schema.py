@@ -163,6 +163,8 @@ class Operation(Base):
     done: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int | None] = mapped_column(Integer)
     request: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    # While it waits for somebody to let it begin: what is needed for that.
+    held: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     problem: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -81,7 +81,7 @@ class Authenticator:
                 token = session.scalar(select(Token).where(Token.hash == digest, Token.revoked_at.is_(None)))
             if token is None:
                 return None
-            seen[digest] = _Known(token.id, token.user_name, token.expires_at, scope_of(token))
+            seen[digest] = _Known(token.id, token.user_name, token.expires_at, scope_of(token.scope))
         return seen[digest]
 
 

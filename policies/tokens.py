@@ -7,10 +7,10 @@ import hmac
 import re
 import secrets
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -104,7 +104,7 @@ def issue(
             user_name=user,
             hash=token_hash(keys, issued.text),
             label=label[:200],
-            scope=None if scope is None else _scope_to_json(scope),
+            scope=scope_document(scope),
             created_at=now,
             expires_at=issued.expires_at,
         )
@@ -190,18 +190,21 @@ def token_hash(keys: Keys, text: str) -> str:
     return hmac.digest(keys.tokens, text.encode(), hashlib.sha256).hex()
 
 
-def scope_of(token: Token) -> Scope | None:
-    """The scope of a kept token."""
-    if token.scope is None:
+def scope_of(document: Mapping[str, Any] | None) -> Scope | None:
+    """The scope that `scope_document` wrote."""
+    if document is None:
         return None
-    actions, resources = token.scope.get("actions"), token.scope.get("resources")
+    actions, resources = document.get("actions"), document.get("resources")
     return Scope(
         actions=None if actions is None else frozenset(actions),
         resources=None if resources is None else tuple(resources),
     )
 
 
-def _scope_to_json(scope: Scope) -> dict[str, list[str] | None]:
+def scope_document(scope: Scope | None) -> dict[str, list[str] | None] | None:
+    """A scope as it is kept."""
+    if scope is None:
+        return None
     return {
         "actions": None if scope.actions is None else sorted(scope.actions),
         "resources": None if scope.resources is None else list(scope.resources),

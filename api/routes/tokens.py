@@ -68,7 +68,7 @@ class NewTokenOut(BaseModel):
 
 
 def _shown(token: Token) -> TokenOut:
-    scope = scope_of(token)
+    scope = scope_of(token.scope)
     return TokenOut(
         id=token.id,
         user=token.user_name,

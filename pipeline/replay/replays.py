@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from catalog.lake import Lake
 from catalog.relations import Relation
+from infra.db import Database
 from infra.errors import Conflict, Forbidden, Problem
 from infra.lineage import Data, traced
-from infra.operations import Interrupted, OperationNotFound, Operations, OperationState, OperationStatus, Run, Work
+from infra.operations import Interrupted, OperationNotFound, Operations, OperationStatus, Run
 from infra.settings import Settings
 from pipeline.broker import Broker, TopicFacts
 from pipeline.replay.dry_run import would_do
@@ -28,6 +29,9 @@ from pipeline.replay.send import Sender
 from pipeline.replay.work_list import Plan, WorkList, spool, store
 from pipeline.tables import SCHEMAS
 from pipeline.transactions import RAW_SCHEMA
+from policies.later import found_again, written
+from policies.principal import Principal
+from policies.store import PolicyStore
 from sql.access import Access
 from sql.door import Door
 from sql.resolve import resolve
@@ -44,8 +48,15 @@ class OwnApproval(Forbidden):
     code, title = "own-approval", "A second person has to approve"
 
 
+class ApprovalVoid(Forbidden):
+    code, title = "approval-void", "Who asked for it no longer may"
+
+
 class Records(Protocol):
     """Where the audit learns what became of a replay."""
+
+    def reading(self, principal: Principal, request_id: str, request: dict[str, Any]) -> Access:
+        """A record for the reading of rows that was asked for in an earlier request, by that request's id."""
 
     def ended(self, access: Access, status: int) -> None:
         """The selection was read, or refused with this HTTP status."""
@@ -58,14 +69,23 @@ class Replays:
     """Starts and leads replays.
 
     Args:
-        settings, lake, door, operations: of the installation.
+        settings, operations, db, lake, policies, door: of the installation.
         records: of the audit.
     """
 
-    def __init__(self, settings: Settings, lake: Lake, door: Door, operations: Operations, *, records: Records) -> None:
-        self._settings, self._lake, self._door, self._operations = settings, lake, door, operations
-        self._records = records
-        self._waiting: dict[str, Work] = {}
+    def __init__(
+        self,
+        settings: Settings,
+        operations: Operations,
+        *,
+        db: Database,
+        lake: Lake,
+        policies: PolicyStore,
+        door: Door,
+        records: Records,
+    ) -> None:
+        self._settings, self._db, self._lake, self._policies = settings, db, lake, policies
+        self._door, self._operations, self._records = door, operations, records
 
     def ask(self, session: Session, access: Access, request: Request) -> OperationStatus:
         """Writes a replay down, in the caller's unit of work; `begin` it after that.
@@ -81,43 +101,29 @@ class Replays:
         pinned = self._lake.relation(request.table)
         asked = question(self._lake, request, pinned)
         decision = self._door.decide(access, "replay", request.table, pinned)
-        if decision.masked or not set(RAW_SCHEMA.names) <= set(decision.columns):
-            raise ReplayRestricted(
-                "A masked or missing value would be sent in place of the true one.",
-                hint="Ask for the action 'replay' without masks, on all columns.",
-            )
+        _refuse_masked(decision.masked or not set(RAW_SCHEMA.names) <= set(decision.columns))
         resolve(asked, pinned, decision)  # so that a wrong column or value is told at once
         if not request.dry_run:
             self._one_at_a_time(request)
+        waits = self._settings.replay_approval and not request.dry_run
         document = {
-            "table": request.table.name,
-            **request.selection.document(),
-            "timestamps": request.rule.document(),
-            "rate": request.rate,
-            "dry_run": request.dry_run,
-            "rehearse": request.rehearse,
-            "needs_approval": self._settings.replay_approval and not request.dry_run,
+            **request.document(),
+            "needs_approval": waits,
             "approved_by": None,
         }
-        return self._operations.queue(session, KIND, access.principal.subject, document)
+        asker = written(access.principal) | {"request_id": access.request_id}
+        return self._operations.queue(session, KIND, access.principal.subject, document, asker if waits else None)
 
     def begin(self, status: OperationStatus, access: Access, request: Request) -> None:
-        """Lets a replay run, or keeps it until somebody approves.
+        """Lets a replay run, unless it waits until somebody approves.
 
         Args:
             status: from `ask`.
             access: as whom it reads the rows; it outlives the request.
             request: what was asked.
         """
-
-        def work(run: Run) -> dict[str, Any]:
-            return self._begun(run, status, access, request)
-
-        if status.request["needs_approval"]:
-            self._waiting[status.id] = work
-            self._operations.hold(status.id)
-        else:
-            self._operations.run(status, work)
+        if not status.request["needs_approval"]:
+            self._operations.run(status, lambda run: self._begun(run, status, access, request))
 
     def approve(self, access: Access, replay_id: str) -> OperationStatus:
         """Lets a replay run that waits for a second person, who needs `replay` on the table too.
@@ -131,10 +137,18 @@ class Replays:
             raise OwnApproval(
                 "You asked for this replay yourself.", hint="Ask somebody else who may re-push the table."
             )
-        work = self._waiting.pop(replay_id, None)
-        if work is None or status.state != "queued":
-            raise OperationState("The replay waits for no approval.", hint="GET it to see how it stands.")
-        status = self._operations.amend(replay_id, approved_by=access.principal.subject)
+        status, asker = self._operations.release(replay_id, approved_by=access.principal.subject)
+
+        def work(run: Run) -> dict[str, Any]:
+            with self._db.reading() as session:
+                principal = found_again(session, self._policies.current(), asker)
+            if principal is None:
+                raise ApprovalVoid(
+                    "The user is gone or disabled, or the token was revoked.", hint="Ask for the replay anew."
+                )
+            reading = self._records.reading(principal, asker["request_id"], status.request)
+            return self._begun(run, status, reading, Request.of(status.request))
+
         self._operations.run(status, work)
         return status
 
@@ -235,6 +249,7 @@ class Replays:
         rows = question(self._lake, request, pinned[request.table.name])
         result = self._door.rows(access, request.table, rows, action="replay")
         try:
+            _refuse_masked(result.masked)  # the policy may be another one than when it was asked for
             total, earliest, latest = spool(folder, result.batches)
         finally:
             result.close()
@@ -275,6 +290,15 @@ class Replays:
             self._records.proven(self.get(replay_id), report)
         work.delete()
         return report
+
+
+def _refuse_masked(restricted: object) -> None:
+    """Raises ReplayRestricted where something is."""
+    if restricted:
+        raise ReplayRestricted(
+            "A masked or missing value would be sent in place of the true one.",
+            hint="Ask for the action 'replay' without masks, on all columns.",
+        )
 
 
 def _source(plan: Plan) -> Data:

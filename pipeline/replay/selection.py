@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import parse_qsl
 
 from catalog.lake import Lake
@@ -11,7 +12,7 @@ from catalog.relations import Relation
 from catalog.resources import Resource
 from infra.errors import Conflict, Forbidden, Invalid
 from pipeline.offsets import offsets_of
-from pipeline.replay.timestamps import Now, Rule
+from pipeline.replay.timestamps import Now, Rule, stored_rule
 from pipeline.tables import QUARANTINE, RAW
 from pipeline.transactions import KEY, RAW_SCHEMA
 from sql.grammar import parse_question
@@ -56,6 +57,17 @@ class Selection:
                 "The rows are not named in one way.", hint="Give one of key, filter, snapshots, or all: true."
             )
 
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The selection that `document()` wrote."""
+        between = document.get("snapshots")
+        return cls(
+            keys=tuple(document.get("key", ())),
+            filter=document.get("filter"),
+            snapshots=between and (int(between["after"]), int(between["up_to"])),
+            everything=document.get("all", False),
+        )
+
     def document(self) -> dict[str, Any]:
         """The selection as a request writes it."""
         if self.keys:
@@ -89,6 +101,29 @@ class Request:
         """Raises BadSelection for a rehearsal of what is sent for good."""
         if self.rehearse and not self.dry_run:
             raise BadSelection("A rehearsal sends nothing.", hint="Ask for it with dry_run: true.")
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The request that `document()` wrote."""
+        return cls(
+            table=Resource.table(document["table"]),
+            selection=Selection.of(document),
+            rule=stored_rule(document["timestamps"]),
+            rate=document["rate"],
+            dry_run=document["dry_run"],
+            rehearse=document["rehearse"],
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The request as it is kept, and shown."""
+        return {
+            "table": self.table.name,
+            **self.selection.document(),
+            "timestamps": self.rule.document(),
+            "rate": self.rate,
+            "dry_run": self.dry_run,
+            "rehearse": self.rehearse,
+        }
 
 
 def question(lake: Lake, request: Request, pinned: Relation) -> RowsQuestion:

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import select
 import infra.operations
 from infra.db import Database
 from infra.errors import PROBLEMS, Conflict
-from infra.operations import TRANSITIONS, Operations, Run
+from infra.operations import TRANSITIONS, Operations, OperationState, Run
 from infra.schema import Operation
 
 
@@ -181,3 +182,28 @@ def test_closing_ends_running_and_waiting_work(db: Database) -> None:
     with db.reading() as session:
         rows = session.scalars(select(Operation)).all()
     assert {(row.state, (row.problem or {}).get("code")) for row in rows} == {("failed", "interrupted")}
+
+
+def test_what_waits_for_somebody_outlives_its_process_and_begins_once(db: Database) -> None:
+    with closing(Operations(db)) as first, db.writing() as session:
+        waiting = first.queue(session, "test", "user:alice", {"asked": True}, {"needed": 1})
+    long_ago = datetime.now(UTC) - timedelta(days=9)
+    with db.writing() as session:
+        session.get_one(Operation, waiting.id).alive_at = long_ago
+    with closing(Operations(db)) as second:
+        second._beat(datetime.now(UTC))
+        assert second.get(waiting.id).state == "queued"
+        status, held = second.release(waiting.id, by="user:bob")
+        assert (status.request, held) == ({"asked": True, "by": "user:bob"}, {"needed": 1})
+        with pytest.raises(OperationState):
+            second.release(waiting.id)
+        second.run(status, lambda run: {"done": True})
+        assert second.wait(waiting.id).result == {"done": True}
+
+
+def test_what_was_cancelled_while_it_waited_does_not_begin(db: Database, operations: Operations) -> None:
+    with db.writing() as session:
+        waiting = operations.queue(session, "test", "user:alice", {}, {})
+    operations.cancel(waiting.id)
+    with pytest.raises(OperationState):
+        operations.release(waiting.id)

@@ -13,6 +13,7 @@ from typing import Any
 
 from api.initialise import initialise
 from api.installation import Installation, open_installation
+from api.replay_records import ReplayRecords
 from api.trail import RequestTrail
 from infra.operations import OperationStatus
 from infra.settings import Settings
@@ -25,6 +26,7 @@ from pipeline.replay.selection import Request, Selection
 from pipeline.replay.timestamps import Now, Rule
 from pipeline.source import Source
 from pipeline.tables import RAW, TransactionTables
+from policies.audit.log import AuditLog
 from policies.principal import Principal
 from sql.access import Access
 
@@ -33,10 +35,14 @@ ADMIN = Principal("admin", ("admin",), authenticated_by="cli")
 
 @dataclass
 class Kept:
-    """What the audit would be told."""
+    """What the audit is told, and would be."""
 
+    audit: AuditLog
     reports: list[Report] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+
+    def reading(self, principal: Principal, request_id: str, request: dict[str, Any]) -> Access:
+        return ReplayRecords(self.audit).reading(principal, request_id, request)
 
     def ended(self, access: Access, status: int) -> None:
         self.statuses.append(status)
@@ -51,13 +57,15 @@ class Shop:
     def __init__(self, installation: Installation, broker: Broker) -> None:
         self.installation, self.broker = installation, broker
         self.topic = installation.settings.kafka_topic
-        self.kept = Kept()
+        self.kept = Kept(installation.audit)
         self.tables = TransactionTables(installation.lake)
         self.replays = Replays(
             installation.settings,
-            installation.lake,
-            installation.door,
             installation.operations,
+            db=installation.db,
+            lake=installation.lake,
+            policies=installation.policies,
+            door=installation.door,
             records=self.kept,
         )
 
