@@ -127,12 +127,13 @@ class Operations:
 
     Args:
         db: where the operations stand.
-        threads: how many run at once; further ones are queued.
+        threads: how many of a kind run at once; further ones are queued. A replay never waits for trainings.
     """
 
     def __init__(self, db: Database, threads: int = 2) -> None:
-        self._db = db
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="operation")
+        self._db, self._threads = db, threads
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._opening = threading.Lock()
         self._mine: set[str] = set()
         self._closing = threading.Event()
         self._watch = threading.Thread(target=self._keep_alive, name="operations-alive", daemon=True)
@@ -204,7 +205,11 @@ class Operations:
     def run(self, status: OperationStatus, work: Work) -> None:
         """Lets a queued operation run."""
         self._mine.add(status.id)
-        self._pool.submit(self._run, status, work)
+        with self._opening:
+            pool = self._pools.get(status.kind)
+            if pool is None:
+                pool = self._pools[status.kind] = ThreadPoolExecutor(self._threads, f"operation-{status.kind}")
+        pool.submit(self._run, status, work)
 
     def amend(self, operation_id: str, **members: Any) -> OperationStatus:
         """Adds to what was asked, for example who approved it."""
@@ -285,7 +290,10 @@ class Operations:
     def close(self) -> None:
         """Stops: work ends at its next step and is failed as interrupted, and so is all that waits."""
         self._closing.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._opening:
+            pools = list(self._pools.values())
+        for pool in pools:
+            pool.shutdown(wait=True, cancel_futures=True)
         self._watch.join()
         for operation_id in list(self._mine):
             self._end(operation_id, "failed", problem=_document(_interrupted()))

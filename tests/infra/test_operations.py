@@ -207,3 +207,12 @@ def test_what_was_cancelled_while_it_waited_does_not_begin(db: Database, operati
     operations.cancel(waiting.id)
     with pytest.raises(OperationState):
         operations.release(waiting.id)
+
+
+def test_work_waits_for_its_own_kind_only(db: Database) -> None:
+    operations = Operations(db, threads=1)
+    first, second = (operations.start("training", "user:alice", {}, forever).id for _ in range(2))
+    until(operations, first, "running")
+    assert operations.wait(operations.start("replay", "user:alice", {}, lambda _: {}).id).state == "succeeded"
+    assert operations.get(second).state == "queued"
+    operations.close()
