@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from anyio import CapacityLimiter
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 
+from api.bulkhead import Bulkhead
 from api.installation import Installation
 from api.middleware import Gate
 from api.openapi import describe
@@ -47,9 +47,11 @@ from api.routes import (
 from api.statement.statements import Statements
 from api.turns import Turns
 from infra.observe import Metrics, subscribe
+from search.problems import unavailable
 
 _THREADS = 128
 _SEARCHES = 32  # at once, in threads of their own: an index that is slow holds up nothing but search
+_SEARCHES_WAITING = 64  # for one of those: then the index can't keep up, and the next is told so at once
 
 # The routes whose parameters are all declared; others are refused before the handler runs.
 _DECLARED = (
@@ -108,7 +110,7 @@ def create_app(installation: Installation) -> FastAPI:
     if installation.canaries is not None:
         installation.canaries.prepare()
     app.state.installation, app.state.metrics = installation, registry
-    app.state.searches = CapacityLimiter(_SEARCHES)
+    app.state.searches = Bulkhead(_SEARCHES, _SEARCHES_WAITING, unavailable)
     app.state.turns = Turns(installation.settings.sql_queries)
     app.state.statements = Statements(installation, app.state.turns)
     for module in _OPEN_ENDED:

@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from api.auth import Caller, Installed
+from api.bulkhead import Bulkhead
 from api.json_values import json_rows
 from api.pages import PageInfo
 from api.parameters import Moment
@@ -19,11 +18,9 @@ from catalog.resources import Resource, ResourceNotFound
 from infra.errors import Invalid
 from search.answer import Answer, Hit, SearchQuestion
 from search.language import MOST_CHARACTERS, MOST_TERMS
-from search.problems import unavailable
 from sql.grammar import LimitTooLarge
 
 router = APIRouter(tags=["Search"])
-_MOST_WAITING = 64  # searches that wait for their turn: the index can't keep up, and the next is told so at once
 
 
 class ResourceHits(BaseModel):
@@ -143,10 +140,8 @@ word's start; `pariss~` a word, or one a letter away; `city:paris` in one column
             parameter="limit",
         )
     question = SearchQuestion(q, from_, to, _resource(resource), order, limit, cursor)
-    turns: CapacityLimiter = request.app.state.searches
-    if turns.statistics().tasks_waiting >= _MOST_WAITING:
-        raise unavailable()
-    answer = await run_sync(installation.search.search, access, question, limiter=turns)
+    searches: Bulkhead = request.app.state.searches
+    answer = await searches.run(installation.search.search, access, question)
     with access.timed("encode"):
         next_ = None
         if answer.next_cursor is not None:

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import pytest
-from anyio import CapacityLimiter
 
-from api.routes import search as routes
+from api.bulkhead import Bulkhead
 from search.index import View
+from search.problems import SearchUnavailable, unavailable
 from tests.api.conftest import Server
 
 
@@ -162,13 +163,12 @@ def test_an_index_that_does_not_answer_holds_up_nothing_but_search(
         return real(name)
 
     monkeypatch.setattr(searched.installation.index, "view", slow)
-    monkeypatch.setattr(routes, "_MOST_WAITING", 5)
     app: Any = client.app
-    turns = CapacityLimiter(3)
-    monkeypatch.setattr(app.state, "searches", turns)
+    bulkhead = Bulkhead(3, 5, unavailable)
+    monkeypatch.setattr(app.state, "searches", bulkhead)
     with ThreadPoolExecutor(12) as people:
         searches = [people.submit(searched.get, "/v1/search?q=paris") for _ in range(8)]
-        while turns.statistics().tasks_waiting < 5:
+        while not bulkhead.is_full:
             time.sleep(0.01)
         refused = [searched.get("/v1/search?q=paris") for _ in range(4)]
         assert {answer.status_code for answer in refused} == {503}
@@ -177,3 +177,27 @@ def test_an_index_that_does_not_answer_holds_up_nothing_but_search(
         assert searched.get("/readyz", None).json()["status"] == "ready"
         answering.set()
         assert [search.result().status_code for search in searches] == [200] * 8
+
+
+def test_of_a_burst_as_many_come_in_as_there_is_room_for() -> None:
+    calm = threading.Event()
+    inside = Bulkhead(1, 2, unavailable)
+    refused = 0
+
+    async def one() -> None:
+        nonlocal refused
+        try:
+            assert await inside.run(calm.wait, timeout=30)
+        except SearchUnavailable:
+            refused += 1
+            if refused == 7:
+                calm.set()
+
+    async def burst() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(one)
+        assert await inside.run(lambda: "room again") == "room again"
+
+    anyio.run(burst)
+    assert refused == 7
