@@ -6,13 +6,14 @@ import itertools
 import json
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from api.initialise import initialise
 from bench.lake import Client, serving
@@ -25,6 +26,7 @@ from pipeline.tables import CURATED, RAW
 from training.recipes import RECIPES
 from training.server import free_port, mlflow_server
 
+T = TypeVar("T")
 DAYS, PER_DAY, PEOPLE = 30, 33_000, 20_000  # more than a million rows in either table
 LIMIT = 180.0  # seconds
 PAUSE = 0.05  # seconds of a reader between an answer and its next question
@@ -41,10 +43,8 @@ def results(rounds: int) -> Iterator[Result]:  # noqa: ARG001 - each training is
         quiet: list[float] = []
         busy: list[float] = []
         for name in RECIPES:
-            with reading(reader) as before:
-                time.sleep(QUIET)
-            with reading(reader) as meanwhile:
-                seconds, result = train(Client(reader.port, token), name)
+            before, _ = read_while(reader, lambda: time.sleep(QUIET))
+            meanwhile, (seconds, result) = read_while(reader, partial(train, Client(reader.port, token), name))
             quiet.append(p99(before))
             busy.append(p99(meanwhile))
             print(
@@ -100,25 +100,16 @@ def asked(client: Client) -> Iterator[float]:
         yield (time.perf_counter() - start) * 1000
 
 
-@contextmanager
-def reading(client: Client) -> Iterator[list[float]]:
-    """Asks for one page after the other, from a thread of its own; gives the milliseconds of each."""
-    taken: list[float] = []
-    stop = threading.Event()
-
-    def ask() -> None:
+def read_while(client: Client, work: Callable[[], T]) -> tuple[list[float], T]:
+    """Asks for one page after the other while work is done. Gives the milliseconds of each, and what the work gives."""
+    with ThreadPoolExecutor(1) as worker:
+        working = worker.submit(work)
+        taken: list[float] = []
         for milliseconds in asked(client):
             taken.append(milliseconds)
-            if stop.wait(PAUSE):
-                return
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield taken
-    finally:
-        stop.set()
-        thread.join()
+            if wait([working], PAUSE).done:
+                break
+        return taken, working.result()
 
 
 def train(client: Client, recipe: str) -> tuple[float, dict[str, Any]]:
