@@ -9,34 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.recipe import Examples, Input, Numbers, Parameter, Parameters, Recipe
+from training.transactions import columns
 
-_WORDS: Final = (
-    Input("currency", "text", "ISO 4217 code.", "EUR"),
-    Input("transaction_type", "text", "`purchase`, `refund` or `withdrawal`.", "purchase"),
-    Input("status", "text", "For example `completed`.", "completed"),
-    Input("payment_method", "text", "For example `card`.", "card"),
-    Input("country", "text", "ISO 3166 code of the market.", "FR"),
-    Input("device", "text", "For example `mobile`.", "mobile"),
-    Input("product_id", "text", "Null for a withdrawal.", "P0007"),
-    Input("product_category", "text", "Null for a withdrawal.", "toys"),
-    Input("discount_code", "text", "Null where there was none.", "VIP20"),
+_WORDS: Final = columns(
+    *("currency", "transaction_type", "status", "payment_method", "country", "device"),
+    *("product_id", "product_category", "discount_code"),
 )
 # Of these only the shape counts, not what they say: `a.a@a.a` for an address, `A a` for a name.
-_SHAPES: Final = (
-    Input("transaction_id", "text", "Its id.", "txn_01KAX3V5QZ8M2T7RK4"),
-    Input("user_id", "text", "Who bought.", "U00042"),
-    Input("user_name", "text", "The name.", "Ada Martin"),
-    Input("email", "text", "The address.", "ada.martin@example.com"),
-    Input("city", "text", "Where to.", "Paris"),
-    Input("ip_address", "text", "Where from.", "192.0.2.44"),
-)
-_NUMBERS: Final = (
-    Input("amount", "number", "How much, in the currency.", 129.9),
-    Input("quantity", "number", "How many pieces.", 2),
-    Input("customer_rating", "number", "1 to 5, null allowed.", 4),
-)
+_SHAPES: Final = columns("transaction_id", "user_id", "user_name", "email", "city", "ip_address")
+_NUMBERS: Final = columns("amount", "quantity", "customer_rating")
 _OTHERS: Final = (
-    Input("event_time", "time", "When it took place, RFC 3339.", "2026-11-24T18:30:00Z"),
+    *columns("event_time"),
     Input("times_seen", "number", "How often its id came in; 1 where that is not known.", 1),
 )
 _INPUTS: Final = (*_WORDS, *_SHAPES, *_NUMBERS, *_OTHERS)
@@ -121,16 +104,16 @@ def _trial(inputs: pa.Table, seed: int) -> tuple[pa.Table, Numbers]:
     """The inputs, one in fifty of them with one known fault, and which those are."""
     draw = np.random.default_rng(seed)
     faults = np.flatnonzero(draw.random(len(inputs)) < 0.02)
-    columns = {name: inputs[name].to_pylist() for name in inputs.column_names}
-    kinds = [kind for kind in _FAULTS if set(kind) <= columns.keys()]
+    lists = {name: inputs[name].to_pylist() for name in inputs.column_names}
+    kinds = [kind for kind in _FAULTS if set(kind) <= lists.keys()]
     for place in faults:
         kind = kinds[draw.integers(len(kinds))]
-        values = _FAULTS[kind](*(columns[name][place] for name in kind))
+        values = _FAULTS[kind](*(lists[name][place] for name in kind))
         for name, value in zip(kind, values, strict=True):
-            columns[name][place] = value
+            lists[name][place] = value
     labels = np.zeros(len(inputs))
     labels[faults] = 1.0
-    return pa.table({field.name: pa.array(columns[field.name], field.type) for field in inputs.schema}), labels
+    return pa.table({field.name: pa.array(lists[field.name], field.type) for field in inputs.schema}), labels
 
 
 # What goes wrong in any system, not what this one was seen to do: which columns, and what becomes of their values.

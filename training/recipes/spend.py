@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.recipe import Examples, Input, Numbers, Parameter, Parameters, Recipe
+from training.trees import on_words
 
 _DAY: Final = 86_400_000_000  # microseconds
 _WEEK: Final = 7
@@ -112,12 +113,11 @@ def _pipeline(_features: pa.Table, _parameters: Parameters, seed: int) -> Any:
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import HuberRegressor
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OrdinalEncoder, StandardScaler
+    from sklearn.preprocessing import StandardScaler
 
-    coded = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
     # Absolute errors: one big buyer should not decide for everybody.
-    trees = make_pipeline(
-        make_column_transformer((coded, ["currency"]), remainder="passthrough", verbose_feature_names_out=False),
+    trees = on_words(
+        ["currency"],
         HistGradientBoostingRegressor(
             loss="absolute_error",
             learning_rate=0.06,

@@ -8,20 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training.recipe import Examples, Input, Numbers, Parameters, Recipe
+from training.recipe import Examples, Numbers, Parameters, Recipe
+from training.transactions import columns
+from training.trees import on_words
 
 # `customer_rating` is not among them: only who got something can rate it, so it tells the outcome. Neither are ids:
 # a model that knows people by heart says nothing about new ones.
-_INPUTS: Final = (
-    Input("event_time", "time", "When it takes place, RFC 3339.", "2026-11-24T18:30:00Z"),
-    Input("amount", "number", "How much, in the currency.", 129.9),
-    Input("quantity", "number", "How many pieces; null for a withdrawal.", 2),
-    Input("currency", "text", "ISO 4217 code.", "EUR"),
-    Input("country", "text", "ISO 3166 code of the market.", "FR"),
-    Input("transaction_type", "text", "`purchase`, `refund` or `withdrawal`.", "purchase"),
-    Input("payment_method", "text", "For example `card`.", "card"),
-    Input("product_category", "text", "For example `toys`; null for a withdrawal.", "toys"),
-    Input("device", "text", "For example `mobile`.", "mobile"),
+_INPUTS: Final = columns(
+    *("event_time", "amount", "quantity", "currency", "country", "transaction_type"),
+    *("payment_method", "product_category", "device"),
 )
 _OPTIONAL: Final = tuple(item.name for item in _INPUTS if item.name != "event_time")
 _TEXTS: Final = tuple(item.name for item in _INPUTS if item.kind == "text")
@@ -52,18 +47,14 @@ def _features(inputs: pa.Table) -> pa.Table:
 
 
 def _pipeline(features: pa.Table, _: Parameters, seed: int) -> Any:
-    from sklearn.compose import make_column_transformer
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OrdinalEncoder
 
     words = [name for name in features.column_names if name in _TEXTS]
-    coded = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, min_frequency=20)
     # Classes are not weighted: failures are rare, and weights would only make the probabilities wrong. The measures
     # don't flatter the common class, and the threshold is chosen for the rare one. Early stopping would hold out rows
     # at random, so that the future helps to choose for the past.
-    return make_pipeline(
-        make_column_transformer((coded, words), remainder="passthrough", verbose_feature_names_out=False),
+    return on_words(
+        words,
         HistGradientBoostingClassifier(
             learning_rate=0.05,
             max_iter=120,
@@ -73,6 +64,7 @@ def _pipeline(features: pa.Table, _: Parameters, seed: int) -> Any:
             early_stopping=False,
             random_state=seed,
         ),
+        min_frequency=20,
     )
 
 
