@@ -160,24 +160,39 @@ class Broker:
             consumer.assign([TopicPartition(topic, partition, ranges[partition][0]) for partition in open_])
             heard = time.monotonic()
             while open_:
-                messages = consumer.consume(10_000, 0.1)
+                messages = consumer.consume(500, 0.1)
                 if messages:
                     heard = time.monotonic()
                 elif time.monotonic() - heard > TIMEOUT:
                     raise KafkaUnavailable("Kafka stopped sending messages.", hint="Try again.")
-                sent = []
-                for message in messages:
-                    real = sound(message)
-                    partition, offset = place_of(message)
-                    end = open_.get(partition)
-                    if end is None:
-                        continue
-                    if real and offset < end:
-                        sent.append(message)
-                    if not real or offset >= end - 1:  # an end of file counts: markers of transactions are not sent
-                        del open_[partition]
-                        consumer.incremental_unassign([TopicPartition(topic, partition)])
-                yield sent
+                before = set(open_)
+                yield messages if _all_before(open_, messages) else list(_before(open_, messages))
+                for partition in before - open_.keys():
+                    consumer.incremental_unassign([TopicPartition(topic, partition)])
+
+
+def _all_before(ends: Mapping[int, int], messages: list[Message]) -> bool:
+    """Whether all are messages before the ends of their partitions, none of them the last: so it is with most lists,
+    and to look at each message would take as long as to receive it.
+    """
+    places = zip(map(Message.partition, messages), map(Message.offset, messages), strict=True)
+    furthest: dict[Any, Any] = dict(places)
+    errors = any(error is not None for error in map(Message.error, messages))
+    return not errors and all(offset < ends.get(partition, 0) - 1 for partition, offset in furthest.items())
+
+
+def _before(open_: dict[int, int], messages: list[Message]) -> Iterator[Message]:
+    """Messages before the ends of their partitions; takes away partitions that have come to theirs."""
+    for message in messages:
+        real = sound(message)
+        partition, offset = place_of(message)
+        end = open_.get(partition)
+        if end is None:
+            continue
+        if real and offset < end:
+            yield message
+        if not real or offset >= end - 1:  # an end of file counts: markers of transactions are not sent
+            del open_[partition]
 
 
 def place_of(message: Message) -> tuple[int, int]:

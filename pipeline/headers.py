@@ -1,4 +1,7 @@
-"""What a re-pushed message says of itself, in headers: one row a header."""
+"""What a re-pushed message says of itself: one header, a JSON object of these members, in this order.
+
+One and not seven, because librdkafka takes longer over each header than over a message without any.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
+
 from pipeline.arrivals import Arrival
 
-REPLAY: Final = "sluice-replay-id"
-SEQUENCE: Final = "sluice-replay-sequence"
-COUNT: Final = "sluice-replay-count"
-REPLACES: Final = "sluice-original-message"
-TIME: Final = "sluice-original-time"
-SNAPSHOT: Final = "sluice-original-snapshot"
-DIGEST: Final = "sluice-original-sha256"
+HEADER: Final = "sluice-replay"
 
-HEADERS: Final = {
-    REPLAY: "The replay that sent the message.",
-    SEQUENCE: "Its place in the replay, from 0.",
-    COUNT: "How many times the transaction was re-pushed, this time included.",
-    REPLACES: "The message whose row it takes the place of: topic/partition/offset.",
-    TIME: "The event time that the transaction had before; empty where it had none.",
-    SNAPSHOT: "The version of the table that it was taken from.",
-    DIGEST: "SHA-256 of the message as it would be without a changed time, in hexadecimal.",
+MEMBERS: Final = {
+    "replay": "The replay that sent the message.",
+    "sequence": "Its place in the replay, from 0.",
+    "count": "How many times the transaction was re-pushed, this time included.",
+    "replaces": "The message whose row it takes the place of: topic/partition/offset.",
+    "time": "The event time that the transaction had before; null where it had none.",
+    "snapshot": "The version of the table that it was taken from, as text.",
+    "sha256": "Of the message as it would be without a changed time, in hexadecimal.",
 }
 
 Headers = Mapping[str, str | bytes | None] | Sequence[tuple[str, str | bytes | None]]
@@ -45,12 +44,11 @@ class Repushed:
 
 
 def repushed(headers: Headers | None) -> Repushed | None:
-    """None for an ordinary message, and for headers that somebody else made up and that make no sense."""
+    """None for an ordinary message, and for a header that somebody else made up and that makes no sense."""
     if not headers:
         return None
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    texts = {name: value.decode(errors="replace") if isinstance(value, bytes) else value or "" for name, value in pairs}
     try:
-        return Repushed(texts[REPLAY], int(texts[COUNT]), Arrival.parse(texts[REPLACES]))
-    except (KeyError, ValueError):
+        told = orjson.loads(dict(headers)[HEADER] or b"")
+        return Repushed(str(told["replay"]), int(told["count"]), Arrival.parse(told["replaces"]))
+    except (KeyError, ValueError, TypeError, AttributeError):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,11 @@ from confluent_kafka import Message as Read
 
 from pipeline.arrivals import Arrival
 from pipeline.broker import Broker, place_of
-from pipeline.headers import REPLAY, SEQUENCE
-from pipeline.replay.send import TRANSACTION, Message, messages
+from pipeline.headers import HEADER
+from pipeline.replay.send import TRANSACTION, Message, beginning, messages
 from pipeline.replay.work_list import WorkList
+
+_NOWHERE: Final = -1
 
 
 @dataclass(slots=True)
@@ -65,27 +67,28 @@ def read_back(broker: Broker, replay_id: str, work: WorkList) -> Delivered:
     found = Delivered(np.full(plan.total, -1, np.int32), np.full(plan.total, -1, np.int64))
     prints = np.zeros(plan.total, np.int64)
     counts = np.zeros(plan.total, np.int32)
+    mark = beginning(replay_id).encode()
     ends = broker.ends(plan.topic)
     ranges = {partition: (plan.starts.get(partition, low), high) for partition, (low, high) in ends.items()}
     for some in broker.read(plan.topic, ranges):
-        # Only numbers are kept from one message to the next: tuples of headers by the thousand keep Python's garbage
-        # collector busier than all the rest.
-        seen: list[tuple[int, int, int, int]] = []
+        mine: list[Read] = []
+        where: list[int] = []
+        their_prints: list[int] = []
         for message in some:
-            headers = _of_replay(message, replay_id)
-            if headers is None:
-                continue
-            partition, offset = place_of(message)
-            place = _place(headers, plan.total)
+            headers: Any = message.headers()
+            place = _place(headers, mark, plan.total) if headers else None
             if place is None:
-                found.unexpected.append(str(Arrival(plan.topic, partition, offset)))
-            else:
-                print_ = hash((message.key(), message.value(), message.timestamp(), tuple(headers)))
-                seen.append((place, partition, offset, print_))
-        columns = np.array(seen, np.int64).reshape(-1, 4).T
-        where = columns[0]
+                continue
+            if place == _NOWHERE:
+                found.unexpected.append(str(Arrival(plan.topic, *place_of(message))))
+                continue
+            mine.append(message)
+            where.append(place)
+            their_prints.append(hash((message.key(), message.value(), message.timestamp(), *headers)))
         np.add.at(counts, where, 1)
-        found.partitions[where], found.offsets[where], prints[where] = columns[1:]
+        found.partitions[where] = np.fromiter(map(Read.partition, mine), np.int32, len(mine))
+        found.offsets[where] = np.fromiter(map(Read.offset, mine), np.int64, len(mine))
+        prints[where] = their_prints
     found.missing = np.flatnonzero(counts == 0).tolist()
     found.doubled = np.flatnonzero(counts > 1).tolist()
     suspects = dict(_suspects(replay_id, work, prints, counts > 0))
@@ -100,8 +103,8 @@ def _suspects(
     """Rows whose message is not as it was to be sent, with the message that was."""
     for first in range(0, work.plan.total, TRANSACTION):
         wanted = [
-            hash((key, payload, (TIMESTAMP_CREATE_TIME, stamp), tuple(headers)))
-            for key, payload, stamp, headers in messages(replay_id, work, first, TRANSACTION)
+            hash((key, payload, (TIMESTAMP_CREATE_TIME, stamp), (HEADER, header)))
+            for key, payload, stamp, header in messages(replay_id, work, first, TRANSACTION)
         ]
         part = slice(first, first + len(wanted))
         differ = (prints[part] != np.array(wanted, np.int64)) & there[part]
@@ -114,6 +117,7 @@ def _altered(
     broker: Broker, replay_id: str, work: WorkList, found: Delivered, suspects: dict[int, Message]
 ) -> Iterator[tuple[int, list[str]]]:
     """In which fields messages differ."""
+    mark = beginning(replay_id).encode()
     places = np.array(list(suspects), np.int64)
     partitions, offsets = found.partitions[places], found.offsets[places]
     ranges = {}
@@ -122,30 +126,34 @@ def _altered(
         ranges[partition] = int(there.min()), int(there.max()) + 1
     for some in broker.read(work.plan.topic, ranges):
         for message in some:
-            headers = _of_replay(message, replay_id)
-            place = _place(headers, work.plan.total) if headers else None
-            if place is None or found.offsets[place] != message.offset() or place not in suspects:
+            headers: Any = message.headers()
+            place = _place(headers, mark, work.plan.total) if headers else None
+            if place not in suspects or (found.partitions[place], found.offsets[place]) != place_of(message):
                 continue
-            key, payload, stamp, wanted = suspects[place]
+            key, payload, stamp, header = suspects[place]
             names = []
-            if message.value() != payload or message.key() != key or headers != wanted:
+            if message.value() != payload or message.key() != key or headers != [(HEADER, header)]:
                 names = _differences(message.value(), payload, message.key() != key)
             if message.timestamp() != (TIMESTAMP_CREATE_TIME, stamp):
                 names.append("timestamp")
             yield place, names
 
 
-def _of_replay(message: Read, replay_id: str) -> Any:
-    """The headers of a message of this replay, None of any other."""
-    headers: Any = message.headers()
-    if headers and (headers[0] == (REPLAY, replay_id.encode()) or dict(headers).get(REPLAY) == replay_id.encode()):
-        return headers
-    return None
+def _place(headers: Any, mark: bytes, total: int) -> int | None:
+    """The place of the row whose message it is, None for a message that is not of this replay.
 
-
-def _place(headers: Any, total: int) -> int | None:
-    text = (headers[1][1] if len(headers) > 1 and headers[1][0] == SEQUENCE else dict(headers).get(SEQUENCE)) or b""
-    return int(text) if text.isdigit() and int(text) < total else None
+    Args:
+        headers: of the message, one at least.
+        mark: what the header begins with.
+        total: how many rows there are; a place that is none of theirs is `_NOWHERE`.
+    """
+    name, value = headers[0]
+    if name != HEADER:
+        value = dict(headers).get(HEADER)
+    if value is None or not value.startswith(mark):
+        return None
+    digits = value[len(mark) : value.find(b",", len(mark))]
+    return int(digits) if digits.isdigit() and int(digits) < total else _NOWHERE
 
 
 def _differences(found: bytes | str | None, wanted: bytes, key: bool) -> list[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from pipeline.contract import CONTRACT, conforms, read, write
+from pipeline.contract import CONTRACT, conforms, read, write, write_times, write_with_times
 from pipeline.source import Source
 from pipeline.transactions import SCHEMA
 from tests.pipeline.conftest import NOW
@@ -58,6 +59,53 @@ def test_arrow_judges_each_message_as_the_schema_does(messages: list[dict[str, A
     assert sorted([*back.places, *back.unreadable]) == list(range(len(messages)))
     for row, place in zip(back.rows.to_pylist(), back.places, strict=True):
         assert row["city"] == messages[place].get("city")
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
+    pa.string(): st.text(st.sampled_from('a é\U0001f600"\\\n\x00\x1f\x20\x7f/'), max_size=4),
+    pa.int32(): st.integers(-(2**31), 2**31 - 1),
+    pa.decimal128(12, 2): st.decimals("-9999999999.99", "9999999999.99", places=2),
+    pa.timestamp("us", tz="UTC"): st.integers(0, 4 * 10**15).map(lambda us: EPOCH + timedelta(microseconds=us)),
+}
+ROW = st.fixed_dictionaries({field.name: st.none() | VALUES[field.type] for field in SCHEMA})
+
+
+def as_orjson(row: dict[str, Any]) -> Any:
+    """A row as another writer has it."""
+    amount = None if row["amount"] is None else f"{row['amount']:f}"
+    return orjson.loads(orjson.dumps({**row, "amount": amount}, option=orjson.OPT_UTC_Z))
+
+
+@given(st.lists(ROW, min_size=1, max_size=6), st.integers(0, 5), VALUES[SCHEMA.field("event_time").type])
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_rows_are_written_as_another_writer_does_wherever_they_lie_in_memory(
+    values: list[dict[str, Any]], first: int, time: datetime
+) -> None:
+    rows = pa.Table.from_pylist(values, SCHEMA).slice(first)
+    values = values[first:]
+    times = pa.array([time] * len(rows), SCHEMA.field("event_time").type)
+
+    def parsed(payloads: list[bytes]) -> list[Any]:
+        found = [orjson.loads(payload) for payload in payloads]
+        for row in found:
+            row["event_time"] = row["event_time"] and datetime.fromisoformat(row["event_time"]).isoformat()
+        return found
+
+    def wanted(changed: dict[str, Any]) -> list[Any]:
+        found = [as_orjson({**row, **changed}) for row in values]
+        for row, value in zip(found, values, strict=True):
+            moment = {**value, **changed}["event_time"]
+            row["event_time"] = moment and moment.isoformat()
+        return found
+
+    assert parsed(write(rows)) == wanted({})
+    new, old = write_with_times(rows, times)
+    assert old == write(rows)
+    assert parsed(new) == wanted({"event_time": time})
+    assert [orjson.loads(text) for text in write_times(rows["event_time"].combine_chunks()).to_pylist()] == [
+        orjson.loads(payload)["event_time"] for payload in old
+    ]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from tests.pipeline.repush import Shop, shop
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with closing(MockBroker()) as mock:
         mock.make(TOPIC)
-        with shop(tmp_path_factory.mktemp("shop"), mock.bootstrap, TOPIC) as opened:
+        # One transaction may be in all of these tests' selections.
+        with shop(tmp_path_factory.mktemp("shop"), mock.bootstrap, TOPIC, replay_limit=1000) as opened:
             opened.fill(300)
             yield opened
 
