@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.exceptions import BadRequestError, NoSuchNamespaceError, NoSuchTableError
 
 from catalog.answering import answering
 from infra.errors import InvalidSettings
@@ -128,16 +128,17 @@ class RestTables:
     """A catalog that speaks Iceberg's REST protocol (Polaris, Lakekeeper, Nessie, Unity, …)."""
 
     def __init__(self, settings: Settings) -> None:
-        from pyiceberg.catalog.rest import RestCatalog
+        from catalog.rest import LakeRestCatalog
 
+        properties = {**settings.catalog_properties, "uri": _address(settings)}
         with answering():
-            self.iceberg: Catalog = RestCatalog("lake", **{**settings.catalog_properties, "uri": _address(settings)})
+            self.iceberg: Catalog = LakeRestCatalog("lake", _warehouse(settings), **properties)
 
     def located(self, namespace: str, name: str) -> str | None:
         with answering():
             try:
                 return self.iceberg.load_table((namespace, name)).metadata_location
-            except NoSuchTableError:
+            except (NoSuchTableError, BadRequestError):  # also a name that no table can have
                 return None
 
     def names(self) -> list[str]:

@@ -215,7 +215,7 @@ class Lake:
     def _table(self, resource: Resource) -> LakeTable:
         """The table as its newest metadata tells it: one look into the catalog, the rest from memory."""
         namespace, _, name = resource.name.partition(".")
-        location = None if resource.kind != "table" else self._catalog.located(namespace, name)
+        location = None if resource.kind != "table" else _readable(lambda: self._catalog.located(namespace, name))
         if location is None:
             raise ResourceNotFound()
         key = (resource, location)

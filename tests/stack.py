@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.hive import HiveCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError
 from sqlalchemy import text
@@ -221,12 +222,13 @@ def only_user(hive_uri: str) -> Iterator[str]:
     lock = Path(tempfile.gettempdir()) / f"sluice-hive-{urlsplit(hive_uri).port}.lock"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        _empty(catalog)
+        empty(catalog)
         yield hive_uri
-        _empty(catalog)
+        empty(catalog)
 
 
-def _empty(catalog: HiveCatalog) -> None:
+def empty(catalog: Catalog) -> None:
+    """Drops every table and namespace that a test may have made."""
     for namespace in ("raw", "curated", "canary", hash_keys.NAMESPACE):
         with suppress(NoSuchNamespaceError):
             for table in catalog.list_tables(namespace):

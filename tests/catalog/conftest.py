@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
@@ -30,19 +31,34 @@ from catalog.lake import Lake
 from catalog.relations import Relation
 from catalog.scan import ScanFile, ScanPlan
 from infra.settings import Settings
-from tests.stack import only_user
+from tests.catalog.rest_server import rest_server
+from tests.stack import empty, only_user
 
 Rows = list[dict[str, Any]]
 FILE_PATH_ID, POS_ID = 2147483546, 2147483545
 
 
-@pytest.fixture(params=["sql", pytest.param("hive", marks=pytest.mark.hive)])
+@pytest.fixture(scope="session")
+def rest_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a REST catalog, whose namespaces are this worker's alone."""
+    with rest_server(tmp_path_factory.mktemp("rest")) as url:
+        yield url
+
+
+@pytest.fixture(
+    params=["sql", pytest.param("hive", marks=pytest.mark.hive), pytest.param("rest", marks=pytest.mark.rest)]
+)
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """One behaviour for every kind of catalog: whatever takes this runs over each."""
     (tmp_path / "lake").mkdir()
     made = Settings(state_dir=tmp_path / "state", lake_dir=tmp_path / "lake")
     if request.param == "sql":
         yield made
+    elif request.param == "rest":
+        url = request.getfixturevalue("rest_url")
+        with RestCatalog("lake", uri=url) as catalog:
+            empty(catalog)
+        yield made.model_copy(update={"catalog": "rest", "catalog_uri": url})
     else:
         with only_user(request.getfixturevalue("hive_url")) as uri:
             yield made.model_copy(update={"catalog": "hive", "catalog_uri": uri})

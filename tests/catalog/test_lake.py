@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
@@ -94,7 +95,7 @@ def test_a_dropped_table_is_not_found_and_its_successor_is_another(lake, table):
 
 
 def test_damaged_metadata_is_a_problem_without_a_path(lake, settings, table):
-    location = Path(table.metadata_location.removeprefix("file://"))
+    location = Path(urlsplit(table.metadata_location).path)
     location.write_bytes(b"{")
     with closing(Lake(settings)) as fresh:
         with pytest.raises(TableUnreadable) as refusal:
