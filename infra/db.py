@@ -37,6 +37,7 @@ class Database:
             url,
             connect_args={"timeout": 30} if sqlite else {},
             pool_pre_ping=not sqlite,  # a server that was restarted costs nobody a failed request
+            json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,  # the policy is read from JSON columns, a hundred thousand at a time
         )
         if sqlite:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -211,7 +211,7 @@ class AuditIndex:
             outcomes = []
             resources = []
             for place, raw in islice(records(self._folder, self._key, place, end), _BATCH):  # noqa: B020 - it moves on
-                record = json.loads(raw)
+                record = orjson.loads(raw)
                 if record["kind"] == "intent":
                     entries[place.sequence] = _entry(record)
                     touched = dict.fromkeys(record.get("resources", ()))
