@@ -1,11 +1,18 @@
-"""A processor and a replay, each killed at twenty random moments: nothing is lost, nothing is there twice."""
+"""A processor and a replay, each killed at twenty random moments, and the broker under them killed and started anew:
+nothing is lost, nothing is there twice.
+
+`SLUICE_TEST_KILL_RECORDS=1000000` does it with a million records.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from multiprocessing.synchronize import Event
@@ -13,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from catalog.lake import Lake
 from infra.settings import Settings
+from infra.stack.stack import Stack
 from pipeline.broker import Broker
 from pipeline.processor import Processor
 from pipeline.publish import Publisher
@@ -28,6 +35,8 @@ from tests.pipeline.conftest import counts, stored
 from tests.pipeline.repush import shop
 
 KILLS = 20
+BROKER_DIES_AT = 11  # of them
+RECORDS = int(os.environ.get("SLUICE_TEST_KILL_RECORDS", "1500"))
 # Children of a process that has imported everything already start at once.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.pipeline.repush", "pyiceberg.io.pyarrow"])
@@ -36,54 +45,80 @@ CONTEXT.set_forkserver_preload(["tests.pipeline.repush", "pyiceberg.io.pyarrow"]
 def process(ready: Event, folder: Path, address: str, topic: str) -> None:
     """A processor with small batches, until it is killed."""
     lake = Lake(Settings(state_dir=folder / "state", lake_dir=folder / "lake"))
-    processor = Processor(Broker(address), topic, TransactionTables(lake), batch=40, linger=0.05)
+    processor = Processor(Broker(address), topic, TransactionTables(lake), batch=max(40, RECORDS // 40), linger=0.05)
     ready.set()
-    while True:
-        processor.step()
+    processor.run(threading.Event())
 
 
 def send(ready: Event, folder: Path, address: str, topic: str) -> None:
     """A server that goes on with what the last one died over."""
     import pipeline.replay.send
 
-    pipeline.replay.send.TRANSACTION = 25  # type: ignore[misc] # small, so that a kill falls between and into many
+    pipeline.replay.send.TRANSACTION = max(25, RECORDS // 60)  # type: ignore[misc] # a kill falls between and into many
     with shop(folder, address, topic, replay_patience=30.0) as there:
         there.replays.recover()
         ready.set()
         time.sleep(600)
 
 
-def kill_often(target: Any, *arguments: Any, seed: int) -> None:
-    """Starts a process and kills it soon after it began its work, twenty times."""
+class Kafka:
+    """A broker of the test's own, which may die."""
+
+    def __init__(self, folder: Path) -> None:
+        self._stack = Stack(Settings(state_dir=folder, lake_dir=folder / "lake", stack_dir=folder))
+        self._stack.up(["kafka"], ports={"kafka": 0})
+        self.address = self._stack.environment(["kafka"])["SLUICE_KAFKA"]
+
+    def die_and_come_back(self) -> None:
+        process = self._stack.process("kafka")
+        process.kill()
+        while process.pid() is not None:  # else it is taken for one that runs
+            time.sleep(0.05)
+        self._stack.up(["kafka"])
+
+    def close(self) -> None:
+        self._stack.down(["kafka"])
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory, kafka_address: str) -> Iterator[Kafka]:
+    """Beside the one that all tests share, without which there is none here either."""
+    with closing(Kafka(tmp_path_factory.mktemp("kafka"))) as broker:
+        yield broker
+
+
+def kill_often(target: Any, kafka: Kafka, *arguments: Any, seed: int) -> None:
+    """Starts a process and kills it soon after it began its work, twenty times; once the broker dies under it first."""
     dice = random.Random(seed)
-    for _ in range(KILLS):
+    for number in range(1, KILLS + 1):
         ready = CONTEXT.Event()
         child = CONTEXT.Process(target=target, args=(ready, *arguments))
         child.start()
         assert ready.wait(60)
         time.sleep(dice.random() * 0.8)
+        if number == BROKER_DIES_AT:
+            kafka.die_and_come_back()
+            time.sleep(dice.random() * 0.8)
         child.kill()
         child.join()
 
 
 @pytest.fixture
-def topic(kafka_address: str, unique_name: str) -> Any:
-    Broker(kafka_address).create(unique_name, 3)
-    yield unique_name
-    admin = AdminClient({"bootstrap.servers": kafka_address, "log_level": 2})
-    admin.delete_topics([unique_name])[unique_name].result(10)
+def topic(kafka: Kafka, unique_name: str) -> str:
+    Broker(kafka.address).create(unique_name, 3)
+    return unique_name
 
 
 @pytest.mark.kafka
 def test_a_processor_that_is_killed_twenty_times_loses_and_doubles_nothing(
-    tmp_path: Path, kafka_address: str, topic: str
+    tmp_path: Path, kafka: Kafka, topic: str
 ) -> None:
     (tmp_path / "lake").mkdir()
-    broker = Broker(kafka_address)
+    broker = Broker(kafka.address)
     now = datetime.now(UTC)
-    sent = Source(corrupted=0.2).live(now - timedelta(hours=1), now, 3000).table()
+    sent = Source(corrupted=0.2).live(now - timedelta(hours=1), now, 2 * RECORDS).table()
     Publisher(broker, topic).send(sent)
-    kill_often(process, tmp_path, kafka_address, topic, seed=5)
+    kill_often(process, kafka, tmp_path, kafka.address, topic, seed=5)
     with closing(Lake(Settings(state_dir=tmp_path / "state", lake_dir=tmp_path / "lake"))) as lake:
         reached = counts(lake)[0]
         assert reached > 0
@@ -100,19 +135,19 @@ def test_a_processor_that_is_killed_twenty_times_loses_and_doubles_nothing(
 
 
 @pytest.mark.kafka
-def test_a_replay_that_is_killed_twenty_times_is_verified(tmp_path: Path, kafka_address: str, topic: str) -> None:
-    with shop(tmp_path, kafka_address, topic, replay_patience=30.0) as there:
-        there.fill(1500, corrupted=0.1)
-        started = there.start(Selection(everything=True), rate=60.0)
+def test_a_replay_that_is_killed_twenty_times_is_verified(tmp_path: Path, kafka: Kafka, topic: str) -> None:
+    with shop(tmp_path, kafka.address, topic, replay_patience=30.0) as there:
+        there.fill(RECORDS, corrupted=0.1)
+        started = there.start(Selection(everything=True), rate=RECORDS / 25)
         deadline = time.monotonic() + 60
         while not there.installation.operations.get(started.id).done and time.monotonic() < deadline:
             time.sleep(0.05)
-    kill_often(send, tmp_path, kafka_address, topic, seed=6)
-    with shop(tmp_path, kafka_address, topic, replay_patience=30.0) as there, there.processing():
+    kill_often(send, kafka, tmp_path, kafka.address, topic, seed=6)
+    with shop(tmp_path, kafka.address, topic, replay_patience=30.0) as there, there.processing():
         assert there.replays.recover() == [started.id]
-        status = there.installation.operations.wait(started.id, 120)
+        status = there.installation.operations.wait(started.id, 120 + RECORDS / 1000)
         assert status.result is not None, status.problem
         assert status.result["outcome"] == "verified", status.result
         assert status.result["delivered"]["doubled"] == 0
-        assert status.result["rows"] == 1500 == status.done
+        assert status.result["rows"] == RECORDS == status.done
         assert {row["replay_id"] for row in stored(there.installation.lake, RAW)} == {started.id}
