@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -120,11 +120,22 @@ class Access:
     trail: Trail
     timings: dict[str, float] = field(default_factory=dict)
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
+    def timed(self, stage: str) -> AbstractContextManager[None]:
         """Adds the time that the block takes to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.timings[stage] = self.timings.get(stage, 0.0) + (time.perf_counter() - start) * 1000
+        return _Timed(self.timings, stage)
+
+
+class _Timed:
+    """A class of its own: a generator would take as long as what is timed."""
+
+    __slots__ = ("_stage", "_start", "_timings")
+
+    def __init__(self, timings: dict[str, float], stage: str) -> None:
+        self._timings, self._stage = timings, stage
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_raised: object) -> None:
+        spent = (time.perf_counter() - self._start) * 1000
+        self._timings[self._stage] = self._timings.get(self._stage, 0.0) + spent

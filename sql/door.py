@@ -320,7 +320,7 @@ class Door:
             parsed = self._sql.parsed(question)
             values = parsed.bind(question.parameters)
             about = parsed.about()
-            tables = [(table, resource) for table, resource in parsed.tables()]
+            tables = parsed.tables()
         with access.timed("policy"):
             index = self._policies.current()
         if about is not None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 import pyarrow as pa
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import OptimizeError, SqlglotError
-from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
+from sqlglot.optimizer.qualify_columns import qualify_columns, quote_identifiers, validate_qualify_columns
+from sqlglot.optimizer.qualify_tables import qualify_tables
 from sqlglot.optimizer.scope import traverse_scope
 from sqlglot.schema import MappingSchema
 
 from catalog.arrow_types import lake_type, trino_type
+from catalog.lru import Lru
 from catalog.resources import Resource, ResourceNotFound
 from infra.errors import Invalid
 from sql.governed import GovernedRelation, RelationKey, relation_key
@@ -26,6 +31,8 @@ from sql.rules.allowed import check_allowed
 from sql.show import BadShow, show
 from sql.values import Value, parse_value
 
+_TRINO: Final = Dialect.get_or_raise("trino")
+_Known = tuple[str, str, tuple[tuple[str, str], ...]]  # a namespace, a table, its columns with their types
 _UNRESOLVED = re.compile(r"Column '([^'\n]*)' could not be resolved")
 _COLUMNS_HINT = "DESCRIBE or the table's page lists its columns."
 _LABEL = "sluice.label"
@@ -62,6 +69,7 @@ class Parsed:
         listed = [(table, self._listing(table)) for table in sources]
         self._tables = [table for table, listing in listed if listing is None]
         self._listed = [(table, listing) for table, listing in listed if listing is not None]
+        self._resources: Sequence[tuple[exp.Table, Resource]] | None = None
         self._placeholders = sorted({node.name for node in tree.find_all(exp.Placeholder)})
 
     @property
@@ -73,10 +81,15 @@ class Parsed:
         """The same with a tree of its own."""
         return Parsed(self.tree.copy(), self._session, self._about)
 
-    def tables(self) -> Iterator[tuple[exp.Table, Resource]]:
-        """The tables of the lake that are read, told from common table expressions by scope."""
-        for table in self._tables:
-            yield table, _resource(table, self._session)
+    def tables(self) -> Sequence[tuple[exp.Table, Resource]]:
+        """The tables of the lake that are read, told from common table expressions by scope.
+
+        Raises:
+            ResourceNotFound: one of them can't be the name of anything.
+        """
+        if self._resources is None:
+            self._resources = [(table, _resource(table, self._session)) for table in self._tables]
+        return self._resources
 
     def about(self) -> Resource | None:
         """What has to be known to the caller, beside what is read."""
@@ -131,24 +144,9 @@ class Parsed:
         Raises:
             BadSql: a column that there isn't.
         """
-        schema = MappingSchema(dialect="trino", normalize=False)
-        for (namespace, name, _), governed in relations.items():
-            shown = frozenset(governed.decision.columns)
-            columns = {column.name: column.type for column in governed.relation.columns if column.name in shown}
-            schema.add_table(exp.table_(name, db=namespace, catalog="lake", quoted=True), columns, dialect="trino")
-        for table, listing in self._listed:
-            schema.add_table(table.copy(), dict(listing.columns), dialect="trino")
         _keep_labels(self.tree)
         try:
-            # Trino knows no alias of the SELECT list in WHERE, GROUP BY and HAVING: a column of that name is meant.
-            tree = qualify(
-                self.tree,
-                schema=schema,
-                dialect="trino",
-                expand_alias_refs=False,
-                quote_identifiers=True,
-                identify=True,
-            )
+            tree = _qualify(self.tree, self._schema(relations))
         except (OptimizeError, SqlglotError) as error:
             column = _UNRESOLVED.match(str(error))
             if column is not None:
@@ -160,12 +158,41 @@ class Parsed:
         _label(tree)
         return tree
 
+    def _schema(self, relations: Mapping[RelationKey, GovernedRelation]) -> MappingSchema:
+        known = [(key[0], key[1], _shown(governed)) for key, governed in relations.items()]
+        known += [(table.db, table.name, tuple(listing.columns.items())) for table, listing in self._listed]
+        return _SCHEMAS.get(tuple(known), lambda: _schema(known))
+
     def bind(self, parameters: Mapping[str, Value | None]) -> dict[str, Value | None]:
         """The values of the placeholders that the query has."""
         for name in self._placeholders:
             if name not in parameters:
                 raise MissingParameter(f"The placeholder :{name} has no value.", hint="Give it in parameters.")
         return {name: parameters[name] for name in self._placeholders}
+
+
+# Found by every name and type that is in it: it knows nothing of who asks.
+_SCHEMAS: Final[Lru[tuple[_Known, ...], MappingSchema]] = Lru(1024)
+
+
+def _shown(governed: GovernedRelation) -> tuple[tuple[str, str], ...]:
+    shown = frozenset(governed.decision.columns)
+    return tuple((column.name, column.type) for column in governed.relation.columns if column.name in shown)
+
+
+def _schema(known: Sequence[_Known]) -> MappingSchema:
+    schema = MappingSchema(dialect=_TRINO, normalize=False)
+    for namespace, name, columns in known:
+        schema.add_table(exp.table_(name, db=namespace, catalog="lake", quoted=True), dict(columns), dialect=_TRINO)
+    return schema
+
+
+def _qualify(tree: exp.Query, schema: MappingSchema) -> exp.Expr:
+    """What sqlglot's `qualify` does, but for what it notes on columns for BigQuery."""
+    named = qualify_tables(normalize_identifiers(tree, dialect=_TRINO), dialect=_TRINO)
+    # Trino knows no alias of the SELECT list in WHERE, GROUP BY and HAVING: a column of that name is meant.
+    traced = qualify_columns(named, schema, expand_alias_refs=False)
+    return validate_qualify_columns(quote_identifiers(traced, dialect=_TRINO, identify=True))
 
 
 def output(schema: pa.Schema) -> tuple[OutputColumn, ...]:
@@ -230,6 +257,8 @@ def _outermost(tree: exp.Query) -> exp.Select | None:
 
 def _shorten(tree: exp.Query) -> None:
     """Leaves a column only its table's alias: its schema is not there any more once the table is a sub-select."""
+    if not any(column.args.get("db") for column in tree.find_all(exp.Column)):
+        return
     for scope in traverse_scope(tree):
         for column in scope.columns:
             if column.args.get("db") is None:

@@ -96,7 +96,9 @@ def identity(item: GovernedRelation) -> tuple[object, ...]:
 
 def shown_by(engine: Engine, decision: Decision) -> Decision:
     """The decision, without columns whose mask the engine can't make."""
-    if engine.withheld.isdisjoint(mask for view in decision.views for mask in view.columns.values() if mask):
+    if not engine.withheld or engine.withheld.isdisjoint(
+        mask for view in decision.views for mask in view.columns.values() if mask
+    ):
         return decision
     lost = {name for view in decision.views for name, mask in view.columns.items() if mask in engine.withheld}
     views = tuple(
@@ -109,7 +111,7 @@ def shown_by(engine: Engine, decision: Decision) -> Decision:
 def _prepare(parsed: Parsed, read: Sequence[GovernedRelation], known: Known, engine: Engine) -> Prepared:
     lists = parsed.lists(known)
     relations: dict[RelationKey, GovernedRelation] = {}
-    for (table, _), item in zip(list(parsed.tables()), read, strict=True):
+    for (table, _), item in zip(parsed.tables(), read, strict=True):
         pinned = table_of(item.relation)
         parsed.pin(table, pinned)
         relations[relation_key(pinned)] = item

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Final
 
 import pyarrow as pa
-import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
 from sqlglot.optimizer.scope import traverse_scope
 
 from infra.errors import Internal
+from sql.generate import trino_sql
 from sql.governed import _SEAL, Governed, GovernedRelation, RelationKey, relation_key
 from sql.rules.governed_relations import governed_relations, sub_select
+
+_TRINO: Final = Dialect.get_or_raise("trino")
 
 
 class NotGoverned(Internal):
@@ -44,7 +48,7 @@ def govern(
             raise NotGoverned("A relation without an allowing decision.", hint="Report this, with the request's id.")
     if not enforced:
         tree = governed_relations(tree, relations, frozenset(lists), positions=positions)
-    sql = tree.sql(dialect="trino", comments=False, identify=True)
+    sql = trino_sql(tree)
     verify(sql, relations, frozenset(lists), positions=positions, enforced=enforced)
     return Governed(tree=tree, sql=sql, relations=relations, lists=lists, positions=positions, seal=_SEAL)
 
@@ -63,7 +67,7 @@ def verify(
     Raises:
         NotGoverned: it is not.
     """
-    tree = sqlglot.parse_one(sql, dialect="trino")
+    tree = _read(sql)
     tables = sum(1 for table in tree.find_all(exp.Table) if table.args.get("db"))
     seen = 0
     around: list[tuple[exp.Expr, RelationKey]] = []
@@ -79,5 +83,12 @@ def verify(
     for expression, key in around:
         expected = sub_select(relations[key], positions=positions).text if key in relations else None
         # The tree was read for this check only: writing it may change it.
-        if expression.sql(dialect="trino", comments=False, identify=True, copy=False) != expected:
+        if trino_sql(expression, copy=False) != expected:
             raise NotGoverned("A table outside its sub-select.", hint="Report this, with the request's id.")
+
+
+def _read(sql: str) -> exp.Expr:
+    trees = _TRINO.parse(sql)
+    if len(trees) != 1 or trees[0] is None:
+        raise NotGoverned("Not one statement.", hint="Report this, with the request's id.")
+    return trees[0]

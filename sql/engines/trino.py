@@ -23,6 +23,7 @@ from sql.engines import EngineUnavailable, QueryTimeout, RanQuery, Run
 from sql.engines.trino_errors import lost, problem_of
 from sql.engines.trino_literals import literal
 from sql.engines.trino_types import arrow_type, to_arrow
+from sql.generate import trino_sql
 from sql.hash_keys import WITHHELD, with_keys
 
 _RECENT: Final = """
@@ -206,4 +207,4 @@ def _sql(run: Run) -> str:
     tree = run.governed.tree.copy()
     for node in list(tree.find_all(exp.Placeholder)):
         node.replace(literal(run.parameters[node.name]))
-    return with_keys(tree).sql(dialect="trino", comments=False, identify=True)
+    return trino_sql(with_keys(tree), copy=False)

@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from catalog.relations import Column, Relation
 from policies.decision import Decision
+from sql.generate import trino_sql
 from sql.hash_keys import WITHHELD, with_keys
 from sql.rules.governed_relations import shown_column, visible_rows
 
@@ -91,4 +92,4 @@ def _mask(column: Column, decision: Decision) -> str | None:
 
 
 def _sql(expression: exp.Expr) -> str:
-    return with_keys(expression).sql(dialect="trino", comments=False, identify=True)
+    return trino_sql(with_keys(expression), copy=False)

@@ -34,6 +34,8 @@ NODES: Final[frozenset[type[exp.Expr]]] = frozenset(
     | {exp.Cast, exp.TryCast, exp.Case, exp.If, exp.CurrentDate, exp.CurrentTimestamp, exp.Localtimestamp}
     | {exp.HexString}
 )
+# What may stand before JOIN: method, side, kind.
+_JOINS: Final = ({"", "NATURAL"}, {"", "LEFT", "RIGHT", "FULL"}, {"", "INNER", "OUTER", "CROSS"})
 _CHAINS: Final = (exp.And, exp.Or, exp.Add, exp.Sub, exp.Mul, exp.DPipe, exp.Union)
 TYPES: Final[frozenset[str]] = frozenset(
     {"BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL", "VARCHAR", "VARBINARY", "DATE"}
@@ -68,14 +70,28 @@ def _check(node: exp.Expr) -> None:
         if isinstance(node, exp.Func):
             raise _unknown_function(node.sql_name().lower())
         raise _refusal(type(node).__name__.upper())
-    elif isinstance(node, exp.Table):
-        if not isinstance(node.this, exp.Identifier):
-            raise _refusal("a table function")
-    elif isinstance(node, exp.DataType):
-        if not isinstance(node.this, exp.DType) or node.this.name not in TYPES:
-            raise _refusal(f"the type {node.sql(dialect='trino').lower()[:40]}")
-    elif isinstance(node, exp.With) and node.args.get("recursive"):
-        raise _refusal("WITH RECURSIVE")
+    elif (refused := _refused(node)) is not None:
+        raise _refusal(refused)
+
+
+def _refused(node: exp.Expr) -> str | None:  # noqa: PLR0911 - one line a kind
+    """What is refused of a node that is allowed otherwise: forms that Trino has not, or that reach further."""
+    match node:
+        case exp.Table() if not isinstance(node.this, exp.Identifier):
+            return "a table function"
+        case exp.DataType() if not isinstance(node.this, exp.DType) or node.this.name not in TYPES:
+            return f"the type {node.sql(dialect='trino').lower()[:40]}"
+        case exp.With() if node.args.get("recursive"):
+            return "WITH RECURSIVE"
+        case exp.Distinct() if node.args.get("on"):
+            return "DISTINCT ON"
+        case exp.Unnest() if not isinstance(node.parent, exp.From | exp.Join | exp.Lateral):
+            return "UNNEST outside of FROM"
+        case exp.Join():
+            before = (node.method, node.side, node.kind)
+            if any(word not in known for word, known in zip(before, _JOINS, strict=True)):
+                return " ".join([*filter(None, before), "JOIN"])
+    return None
 
 
 def _unknown_function(name: str) -> NotAllowedSql:

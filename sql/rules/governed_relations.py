@@ -13,6 +13,7 @@ from catalog.lru import Lru
 from catalog.relations import Column
 from policies.decision import View
 from policies.masks import MASKS
+from sql.generate import trino_sql
 from sql.governed import GovernedRelation, RelationKey, relation_key
 from sql.rows import FILE, POSITION, table_of
 from sql.values import typed
@@ -61,7 +62,7 @@ def sub_select(governed: GovernedRelation, *, positions: bool) -> SubSelect:
 
     def make() -> tuple[GovernedRelation, SubSelect]:
         tree = _sub_select(governed, positions=positions)
-        return governed, SubSelect(tree, tree.sql(dialect="trino", comments=False, identify=True))
+        return governed, SubSelect(tree, trino_sql(tree))
 
     return _MADE.get((id(governed.relation), id(governed.decision), positions), make)[1]
 

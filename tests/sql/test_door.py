@@ -274,6 +274,11 @@ def test_sql_goes_through_the_same_policy(house: House) -> None:
         "SELECT CAST('a' AS CHAR(3))",
         "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT n FROM r",
         "SELECT * FROM TABLE(sequence(1, 5))",
+        "SELECT DISTINCT ON (country) country, id FROM lake.raw.t",
+        "SELECT id FROM lake.raw.t SEMI JOIN lake.raw.u ON t.id = u.id",
+        "SELECT id FROM lake.raw.t LEFT ANTI JOIN lake.raw.u ON t.id = u.id",
+        "SELECT id FROM lake.raw.t ASOF JOIN lake.raw.u ON t.id = u.id",
+        "SELECT unnest(ARRAY[1, 2])",
     ],
 )
 def test_what_is_on_no_list_is_refused(text: str) -> None:
