@@ -109,11 +109,11 @@ class ServerProcess:
         return True
 
     def kill(self) -> None:
-        """Ends it at once, as a crash would: with all that it started."""
-        pid = self.pid()
-        if pid is not None:
+        """Ends it at once, as a crash would, with all that it started, and waits until it is gone."""
+        while (pid := self.pid()) is not None:
             with suppress(ProcessLookupError):
                 os.killpg(os.getpgid(pid), signal.SIGKILL)
+            time.sleep(0.05)
 
     def last_words(self, lines: int = 8) -> str:
         """The end of its log."""

@@ -15,12 +15,11 @@ from requests.adapters import HTTPAdapter
 from sqlglot import exp
 from trino.auth import BasicAuthentication
 from trino.client import ClientSession, TrinoQuery, TrinoRequest
-from trino.exceptions import Error
 
 from infra.errors import InvalidSettings
 from infra.settings import Settings
 from sql.engines import EngineUnavailable, QueryTimeout, RanQuery, Run
-from sql.engines.trino_errors import lost, problem_of
+from sql.engines.trino_errors import FAILURES, lost, problem_of
 from sql.engines.trino_literals import literal
 from sql.engines.trino_types import arrow_type, to_arrow
 from sql.generate import trino_sql
@@ -75,7 +74,7 @@ class Trino:
             try:
                 rows = query.execute().rows
                 return TrinoAnswer(query, rows, deadline)
-            except (Error, requests.RequestException) as error:
+            except FAILURES as error:
                 if not lost(error) or deadline.passed:
                     raise problem_of(error, timed_out=deadline.passed) from error
                 deadline.pause(_LONGEST_PAUSE)
@@ -90,7 +89,7 @@ class Trino:
         try:
             query = TrinoQuery(request, _RECENT, legacy_primitive_types=True)
             rows = list(query.execute())
-        except (Error, requests.RequestException) as error:
+        except FAILURES as error:
             raise problem_of(error, timed_out=False) from error
         return [RanQuery(each, user, datetime.fromisoformat(created), state) for each, user, created, state in rows]
 
@@ -157,7 +156,7 @@ class TrinoAnswer:
                 if self._deadline.passed:
                     raise QueryTimeout("The query was stopped because it ran too long.", hint="Ask for fewer rows.")
                 rows = self._query.fetch()
-        except (Error, requests.RequestException, pa.ArrowException) as error:
+        except (*FAILURES, pa.ArrowException) as error:
             raise problem_of(error, timed_out=self._deadline.passed) from None
 
     def stop(self) -> None:
@@ -169,7 +168,7 @@ class TrinoAnswer:
         if not self._query.finished:
             try:
                 self._query.cancel()
-            except (Error, requests.RequestException):
+            except FAILURES:
                 return  # it is gone, or ends by itself when nobody asks for its rows
 
     def _batches(self, rows: Any) -> Iterator[pa.RecordBatch]:

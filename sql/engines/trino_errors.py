@@ -6,6 +6,7 @@ from typing import Final
 
 import requests
 from trino.exceptions import (
+    Error,
     Http502Error,
     Http503Error,
     Http504Error,
@@ -40,6 +41,8 @@ _UNREADABLE: Final = frozenset(
     {"ICEBERG_BAD_DATA", "ICEBERG_MISSING_DATA", "ICEBERG_CANNOT_OPEN_SPLIT", "ICEBERG_CURSOR_ERROR"}
     | {"ICEBERG_INVALID_METADATA", "ICEBERG_FILESYSTEM_ERROR", "HIVE_METASTORE_ERROR", "ICEBERG_CATALOG_ERROR"}
 )
+# All that asking Trino may end in: the client's errors have no common class.
+FAILURES: Final = (Error, HttpError, requests.RequestException)
 _FEWER: Final = "Ask for fewer rows or columns, or filter by the key."
 
 

@@ -1,12 +1,14 @@
-"""A real Trino that asks Sluice: what may be done in it, and what a read through it outlives."""
+"""A real Trino that asks Sluice: what may be done in it, and what happens when either of the two fails."""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -14,15 +16,26 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pytest
 import requests
-from trino.exceptions import TrinoQueryError
+from starlette.datastructures import Headers
+from trino.exceptions import Error, TrinoQueryError
 
+from api.auth import authenticate_trino
+from api.installation import Installation
+from catalog.resources import Resource
 from infra.errors import Problem
+from policies.principal import Principal
 from sql.door import Door
 from sql.engines.trino import Trino
+from sql.events.event import QueryEvent
+from sql.events.reconcile import GRACE, reconcile
+from sql.events.recorder import EventRecorder
+from sql.grammar import parse_question
 from sql.opa.authority import Authority
 from sql.opa.question import Question
 from sql.query import SqlQuestion
 from tests.governed_trino import Governed, access, governed
+
+UNREACHED = {"engine-unavailable", "query-timeout"}
 
 pytestmark = [pytest.mark.trino, pytest.mark.hive]
 
@@ -156,6 +169,19 @@ def test_only_sluice_speaks_for_others(stack: Governed, asked: set[str]) -> None
     assert not runs("sluice", "sluice-policy") and not runs("sluice", "nobody-of-ours")
 
 
+def test_a_trino_without_the_secret_answers_nobody(stack: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unauthenticated(installation: Installation, path: str, _query: str, headers: Headers) -> Principal:
+        return authenticate_trino(installation, path, "", headers)
+
+    monkeypatch.setattr("api.middleware.authenticate_trino", unauthenticated)
+    for user in ("alice", "carol"):
+        with pytest.raises(Error):
+            stack.direct(user, "SELECT transaction_id FROM raw.t")
+        with pytest.raises(Problem) as refused:
+            _read(stack.doors["opa"], user)
+        assert refused.value.code == "engine-unavailable"
+
+
 def test_who_has_to_wait_too_long_is_told_when_to_come_back(stack: Governed) -> None:
     with pytest.raises(Problem) as refused:
         _read(stack.doors["opa"], "admin")
@@ -210,8 +236,79 @@ def test_a_read_outlives_a_gateway_that_fails(stack: Governed) -> None:
     assert min(_Failing.seen[status] for status in ("502", "503", "504")) >= 1
 
 
+def test_lost_events_are_named_exactly(stack: Governed, monkeypatch: pytest.MonkeyPatch) -> None:
+    since = datetime.now(UTC)
+    heard: list[str] = []
+    lost: dict[str, set[str]] = {}
+    record = EventRecorder.record
+
+    def forgetful(recorder: EventRecorder, event: QueryEvent) -> bool:
+        heard.append(event.query_id)
+        if len(heard) % 20 == 7:
+            lost.setdefault(event.query_id, set()).add(event.kind)
+            return True
+        return record(recorder, event)
+
+    monkeypatch.setattr(EventRecorder, "record", forgetful)
+    for number in range(30):
+        stack.direct(("alice", "carol")[number % 2], f"SELECT count(*) + {number} FROM raw.t")
+    deadline = time.monotonic() + 60
+    while len(heard) < 60 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert len(heard) == 60 and len(lost) == 3
+    monkeypatch.setattr(EventRecorder, "record", record)
+    with closing(_engine(stack, stack.port)) as engine:
+        ran = engine.remembered()
+    found = reconcile(stack.installation.accesses, ran, since=since, now=datetime.now(UTC) + GRACE + timedelta(hours=1))
+    named = {each.query_id: set(each.missing) for each in found if each.user != "user:sluice"}
+    assert named == lost
+
+
+def test_a_trino_that_dies_under_load_gives_right_rows_or_a_problem(stack: Governed) -> None:
+    expected = {
+        user: (_read(stack.doors["duckdb"], user), _page(stack.doors["duckdb"], user)) for user in ("alice", "carol")
+    }
+    ends: Counter[str] = Counter()
+    stop, wrong = threading.Event(), []
+
+    def ask(user: str) -> None:
+        while not stop.is_set():
+            for place, read in enumerate((_read, _page)):
+                try:
+                    found = read(stack.doors["opa"], user)
+                except Problem as problem:
+                    ends[problem.code] += 1
+                else:
+                    ends["rows"] += 1
+                    if found != expected[user][place]:
+                        wrong.append((user, place, found))
+
+    askers = [threading.Thread(target=ask, args=(user,)) for user in expected]
+    for asker in askers:
+        asker.start()
+    try:
+        _until(lambda: ends["rows"] >= 4)
+        stack.process.kill()
+        stack.process.start()
+        before = ends["rows"]
+        _until(lambda: ends["rows"] >= before + 4)
+    finally:
+        stop.set()
+        for asker in askers:
+            asker.join()
+    assert not wrong
+    assert set(ends) <= {"rows", *UNREACHED}
+
+
 def _engine(stack: Governed, port: int) -> Trino:
     return Trino(stack.installation.settings.model_copy(update={"trino_url": f"http://127.0.0.1:{port}"}))
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 180
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def _sql(door: Door, user: str, sql: str) -> list[dict[str, Any]]:
@@ -223,3 +320,8 @@ def _sql(door: Door, user: str, sql: str) -> list[dict[str, Any]]:
 
 def _read(door: Door, user: str) -> list[dict[str, Any]]:
     return _sql(door, user, "SELECT transaction_id, email, amount FROM raw.t ORDER BY 1, 2, 3")
+
+
+def _page(door: Door, user: str) -> list[dict[str, Any]]:
+    question = parse_question([("select", "transaction_id,email"), ("order", "transaction_id")], page_limit=10)
+    return list(door.rows(access(user), Resource.table("raw.t"), question).page().rows.to_pylist())
