@@ -68,10 +68,10 @@ class RequestTrail:
         """Notes the problem that the request ends with."""
         self.code = code
 
-    def reading(self, reading: Reading) -> None:
+    def reading(self, *readings: Reading) -> None:
         """Records what is about to be read; returns once that is durable, or raises AuditUnavailable."""
-        self._sequences.append(
-            self.audit.intent(
+        self._sequences += self.audit.intents(
+            [
                 self._intent(
                     action=reading.action,
                     resources=reading.resources,
@@ -85,7 +85,8 @@ class RequestTrail:
                     sql_run=reading.sql_run,
                     parameters=reading.parameters,
                 )
-            )
+                for reading in readings
+            ]
         )
 
     def changing(self) -> None:

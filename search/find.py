@@ -12,7 +12,7 @@ import pyarrow as pa
 from catalog.lake import Lake
 from catalog.lru import Lru
 from catalog.relations import Relation
-from catalog.resources import Resource, ResourceNotFound
+from catalog.resources import Resource
 from infra.errors import Internal, Problem
 from infra.keys import Keys
 from infra.observe import Failed, observe
@@ -32,6 +32,7 @@ from search.presence import Presence, Present, is_current, present_in
 from sql.access import Access, Reading
 from sql.cursors import Cursor, Cursors, OutdatedCursor, digest
 from sql.door import Door, Policies
+from sql.places import Placed, Wanted
 from sql.rows import FILE, POSITION
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,6 +47,7 @@ class _Scope:
     """What one caller may search now."""
 
     policies: PolicyIndex
+    view: View
     governed: dict[Resource, Governed] = field(default_factory=dict)
     behind: list[Behind] = field(default_factory=list)
 
@@ -76,7 +78,7 @@ class SearchDoor:
     ) -> None:
         self._lake, self._policies, self._door, self._index = lake, policies, door, index
         self._cursors = Cursors(keys.cursors)
-        self._presence = Presence(lake, listed)
+        self._placed, self._presence = Placed(door), Presence(lake, listed)
         self._searched: Lru[tuple[object, ...], Governed] = Lru(4096)
         self._relations: Lru[tuple[Resource, str, str], Relation] = Lru(4096)
         self._ordinals: Lru[tuple[Resource, str, str], Mapping[int, int]] = Lru(256)
@@ -90,7 +92,7 @@ class SearchDoor:
             ResourceNotFound, NotAllowed: the one resource is not for the caller.
             SearchUnavailable: the index can't be asked.
             SearchOutdated, OutdatedCursor: the pages can't go on.
-            AuditUnavailable: it can't be recorded, so nothing is searched.
+            AuditUnavailable: it can't be recorded, so nothing is told.
         """
         with access.timed("parse"):
             asked = Asked(parse_search(question.text), _micros(question.start), _micros(question.end))
@@ -107,12 +109,11 @@ class SearchDoor:
                 raise OutdatedCursor(
                     "What you may see has changed since the last page.", hint="Start again without a cursor."
                 )
-        self._record(access, scope, question)
         with access.timed("search"):
             last = tuple(str(value) for value in cursor.values) if cursor else None
             searched = scope.governed.values()
             counts, places, after = find(view, searched, asked, order=question.order, limit=question.limit, after=last)
-        hits = self._read(access, view, scope, asked, places)
+        hits = self._read(access, scope, asked, places, _reading(scope, question))
         next_cursor = None
         if after is not None:
             template = Cursor(access.principal.name, signature, view.name, None, scope.fingerprint, b"", after)
@@ -131,7 +132,7 @@ class SearchDoor:
         )
 
     def _scope(self, access: Access, view: View, only: Resource | None) -> _Scope:
-        scope = _Scope(self._policies.current())
+        scope = _Scope(self._policies.current(), view)
         now = datetime.now(UTC)
         for resource, present in self._presence.now().items():
             if only is not None and resource != only:
@@ -167,54 +168,35 @@ class SearchDoor:
         key = (state.resource, state.uuid, state.stamp)
         return self._relations.get(key, lambda: self._lake.relation(state.resource, stamp=state.stamp))
 
-    def _record(self, access: Access, scope: _Scope, question: SearchQuestion) -> None:
+    def _read(
+        self, access: Access, scope: _Scope, asked: Asked, places: Sequence[tuple[int, int]], reading: Reading
+    ) -> Iterator[Hit]:
+        """The rows that the index proposed, through the door, in its order. The search is recorded with them, so that
+        both share one sync; nothing of what the index said has left before."""
         for governed in scope.governed.values():
             access.trail.decided(governed.decision)
-        searched = list(scope.governed.values())
-        with access.timed("audit"):
-            access.trail.reading(
-                Reading(
-                    action="read",
-                    resources=tuple(str(each.relation.resource) for each in searched),
-                    snapshots={
-                        str(each.relation.resource): each.relation.snapshot.id
-                        for each in searched
-                        if each.relation.snapshot is not None
-                    },
-                    columns=tuple(dict.fromkeys(column.name for each in searched for column in each.columns)),
-                    row_filters={str(each.relation.resource): each.row_filters for each in searched},
-                    masks={str(each.relation.resource): each.decision.masked for each in searched},
-                    grants=tuple(shown.grant_id for each in searched for shown in each.decision.views),
-                    policy_version=scope.policies.version,
-                    sql_run="",
-                    parameters={"q": question.text},
-                )
-            )
-
-    def _read(
-        self, access: Access, view: View, scope: _Scope, asked: Asked, places: Sequence[tuple[int, int]]
-    ) -> Iterator[Hit]:
-        """The rows that the index proposed, through the door, in its order."""
-        holders = self._holders.get(view.name, lambda: _holders(view.states))
-        wanted: dict[Resource, list[tuple[int, int]]] = {}
+        holders = self._holders.get(scope.view.name, lambda: _holders(scope.view.states))
+        places_in: dict[Resource, list[tuple[int, int]]] = {}
         for file, row in places:
-            wanted.setdefault(holders[file], []).append((file, row))
+            places_in.setdefault(holders[file], []).append((file, row))
+        wanted = []
+        for resource, there in places_in.items():
+            relation = scope.governed[resource].relation
+            ordinals = self._ordinals_of(relation)
+            wanted.append(Wanted(relation, [(ordinals[file], row) for file, row in there]))
         read: dict[tuple[int, int], Hit] = {}
-        for resource, there in wanted.items():
-            governed = scope.governed[resource]
-            ordinals = self._ordinals_of(governed.relation)
-            try:
-                rows = self._door.at(access, governed.relation, [(ordinals[file], row) for file, row in there])
-            except ResourceNotFound:
-                continue  # dropped, or taken from the caller, in this very moment
+        shown = self._placed.rows(access, wanted, [reading])
+        for (resource, there), each, rows in zip(places_in.items(), wanted, shown, strict=True):
+            if rows is None:
+                continue
             records = rows.drop_columns([FILE, POSITION])
             lying = zip(rows[FILE].to_pylist(), rows[POSITION].to_pylist(), strict=True)
             by_place = {place: records.slice(number, 1) for number, place in enumerate(lying)}
-            for file, row in there:
-                record = by_place.get((ordinals[file], row))
-                hit = None if record is None else _hit(governed, asked, record)
+            for at, place in zip(there, each.places, strict=True):
+                record = by_place.get(place)
+                hit = None if record is None else _hit(scope.governed[resource], asked, record)
                 if hit is not None:
-                    read[file, row] = hit
+                    read[at] = hit
         access.trail.returned(len(read))
         return (read[place] for place in places if place in read)
 
@@ -223,6 +205,26 @@ class SearchDoor:
             return {file_number(relation, file): file.ordinal for file in self._lake.plan(relation).files}
 
         return self._ordinals.get((relation.resource, relation.uuid, relation.stamp), plan)
+
+
+def _reading(scope: _Scope, question: SearchQuestion) -> Reading:
+    searched = list(scope.governed.values())
+    return Reading(
+        action="read",
+        resources=tuple(str(each.relation.resource) for each in searched),
+        snapshots={
+            str(each.relation.resource): each.relation.snapshot.id
+            for each in searched
+            if each.relation.snapshot is not None
+        },
+        columns=tuple(dict.fromkeys(column.name for each in searched for column in each.columns)),
+        row_filters={str(each.relation.resource): each.row_filters for each in searched},
+        masks={str(each.relation.resource): each.decision.masked for each in searched},
+        grants=tuple(shown.grant_id for each in searched for shown in each.decision.views),
+        policy_version=scope.policies.version,
+        sql_run="",
+        parameters={"q": question.text},
+    )
 
 
 def _hit(governed: Governed, asked: Asked, row: pa.Table) -> Hit | None:

@@ -88,8 +88,8 @@ class Trail(Protocol):
     def decided(self, decision: Decision) -> None:
         """Notes a decision, allowed or not. Does no input or output."""
 
-    def reading(self, reading: Reading) -> None:
-        """Makes the intent record durable; returns only then.
+    def reading(self, *readings: Reading) -> None:
+        """Makes intent records durable, all at once; returns only then.
 
         Raises:
             AuditUnavailable: it can't be recorded, so nothing may be read.

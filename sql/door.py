@@ -31,7 +31,6 @@ from sql.governed import Governed, GovernedRelation, RelationKey, relation_key
 from sql.known import Known
 from sql.paging import after, cut
 from sql.parse import output
-from sql.places import Place, place_values, places_tree
 from sql.prepared import PreparedSql, identity, shown_by
 from sql.query import RowsQuestion, SqlQuestion, Version
 from sql.resolve import Rows, parameters_of, resolve, shape_of
@@ -93,7 +92,7 @@ class Door:
     ) -> None:
         self._lake, self._policies, self._engine, self._keys = lake, policies, engine, keys
         self._limits = limits
-        self._embedded = embedded or engine
+        self.embedded = embedded or engine
         self._cursors = Cursors(keys.cursors)
         self._prepared: Lru[tuple[object, ...], _Prepared] = Lru(1024)
         self._sql = PreparedSql()
@@ -138,7 +137,7 @@ class Door:
             cursor = self._cursors.open(question.cursor, user=access.principal.name, question=asked)
         with access.timed("catalog"):
             relation = self._relation(resource, question.version, cursor)
-        engine = self._embedded if resource.kind == "file" else self._engine
+        engine = self.embedded if resource.kind == "file" else self._engine
         decision = shown_by(engine, self.decide(access, action, resource, relation))
         if cursor is not None and cursor.fingerprint != decision.fingerprint:
             raise OutdatedCursor(
@@ -209,43 +208,6 @@ class Door:
             stop=answer.stop,
             paginate=lambda table: self._page(table, rows, names, template),
         )
-
-    def at(self, access: Access, relation: Relation, places: Sequence[Place]) -> pa.Table:
-        """The rows at some places of one version, as the caller may see them now.
-
-        Args:
-            access: who asks.
-            relation: the version; its columns and policies are those of that version's schema.
-            places: where the rows lie; a place that the caller may not see gives no row.
-
-        Returns:
-            The columns that the caller may see, then `$file` and `$pos`.
-
-        Raises:
-            Problem: whatever keeps the rows from being read.
-        """
-        decision = self.decide(access, "read", relation.resource, relation)
-        names = decision.columns
-        with access.timed("rewrite"):
-            base = relation_key(table_of(relation))
-            governed = GovernedRelation(relation, decision)
-
-            def prepare() -> _Prepared:
-                tree = places_tree(relation, names, len(places))
-                return _Prepared(govern(tree, {base: governed}, positions=True), None)
-
-            shape = (*identity(governed), names, len(places), "at")
-
-            prepared = self._prepared.get(shape, prepare)
-            values = place_values(places)
-        self._record(access, prepared.rows, values, None, list(names))
-        with access.timed("query"):
-            files = frozenset(file for file, _ in places)
-            answer = self._embedded.execute(Run(prepared.rows, values, {}, secrets.token_bytes(16), files=files))
-            try:
-                return pa.Table.from_batches(list(answer), schema=answer.schema)
-            finally:
-                answer.close()
 
     def query(self, access: Access, question: SqlQuestion) -> Result:
         """Answers a query in Trino's SQL.
@@ -326,7 +288,7 @@ class Door:
         if about is not None:
             self._decided(access, index, "discover", about)
         in_process = parsed.lists_anything or any(resource.kind == "file" for _, resource in tables)
-        engine = self._embedded if in_process else self._engine
+        engine = self.embedded if in_process else self._engine
         read = []
         for table, resource in tables:
             self._decided(access, index, "read", resource)

@@ -37,9 +37,9 @@ class _Noted:
     def decided(self, decision: Decision) -> None:
         self.trail.decided(decision)
 
-    def reading(self, reading: Reading) -> None:
-        self.reading_ = reading
-        self.trail.reading(reading)
+    def reading(self, *readings: Reading) -> None:
+        (self.reading_,) = readings
+        self.trail.reading(*readings)
 
     def changing(self) -> None:
         self.trail.changing()

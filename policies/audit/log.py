@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
@@ -102,16 +103,21 @@ class AuditLog:
         Raises:
             AuditUnavailable: it isn't recorded, so it must not be done.
         """
+        return self.intents([record])[0]
+
+    def intents(self, records: Sequence[Intent]) -> list[int]:
+        """The same for several, which share a sync."""
         if not self.on:
-            return 0
-        entry = _Entry(self._content(record), waited=True)
-        self._pending.append(entry)
+            return [0] * len(records)
+        entries = [_Entry(self._content(record), waited=True) for record in records]
+        self._pending.extend(entries)
         with self._turn:
-            while not entry.done:  # unless another's turn wrote it meanwhile
+            while not all(entry.done for entry in entries):  # unless another's turn wrote them meanwhile
                 self._commit()
-        if entry.failure is not None:
-            raise _refusal(entry.failure) from entry.failure
-        return entry.sequence
+        for entry in entries:
+            if entry.failure is not None:
+                raise _refusal(entry.failure) from entry.failure
+        return [entry.sequence for entry in entries]
 
     def intent_async(self, record: Intent) -> Future[int]:
         """The same for callers that can't block, such as an event loop (`asyncio.wrap_future`)."""

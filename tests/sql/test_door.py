@@ -56,8 +56,8 @@ class Record:
     def decided(self, decision: Decision) -> None:
         self.decisions.append(decision)
 
-    def reading(self, reading: Reading) -> None:
-        self.readings.append(reading)
+    def reading(self, *readings: Reading) -> None:
+        self.readings += readings
 
     def changing(self) -> None:
         raise AssertionError("the door changes nothing")
