@@ -8,28 +8,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from infra.lineage import Data, traced
 from infra.observe import Event, Failed, observe
-from pipeline import contract
-from pipeline.arrivals import Arrivals
 from pipeline.broker import Broker, place_of, sound
 from pipeline.curate import Curated
-from pipeline.headers import repushed
-from pipeline.offsets import Span
+from pipeline.reading import Reading
 from pipeline.tables import Batch, Overtaken, TransactionTables
-from pipeline.transactions import QUARANTINE_SCHEMA, RAW_SCHEMA
 
-UNREADABLE: Final = "message-unreadable"
-_PAYLOAD_KEPT: Final = 8192
 _BATCH: Final = 50_000
+_LIST: Final = 1000  # messages at a time: of more, most have left the processor's cache before they are looked at
 _RETRY_AFTER: Final = 2.0  # seconds
 
 
@@ -79,7 +72,7 @@ class Processor:
         named = {} if instance is None else {"group.instance.id": instance}
         partitions = broker.partitions(topic)
         self._consumer = broker.consumer(
-            **({"group.id": group, **named} if group else {}), **{"queued.max.messages.kbytes": 131_072}
+            **({"group.id": group, **named} if group else {}), **{"queued.max.messages.kbytes": 32_768}
         )
         if group is None:
             self._take(self._consumer, [TopicPartition(topic, partition) for partition in partitions])
@@ -98,22 +91,25 @@ class Processor:
 
     def step(self, timeout: float = 1.0) -> int:
         """Commits the messages that come within `timeout` seconds; returns how many there were."""
-        messages = self._consumer.consume(1, timeout)
+        reading = Reading(self._topic)
+        first = self._consumer.consume(1, timeout)
         start = time.monotonic()
-        while messages and len(messages) < self._batch and (left := start + self._linger - time.monotonic()) > 0:
-            more = self._consumer.consume(min(10_000, self._batch - len(messages)), min(left, 0.1))
-            messages += more
-            if more and more[-1].error() is not None:
-                break  # the end of a partition: what is there now is enough
-        real = [message for message in messages if sound(message)]
+        ends = _sorted_into(reading, first)
+        waiting = bool(first)
+        while waiting and (room := min(_LIST, self._batch - len(reading))):
+            left = max(start + self._linger - time.monotonic(), 0.0)
+            more = self._consumer.consume(room, min(left, 0.1))
+            ends += _sorted_into(reading, more)
+            # As long as lists are full there is a backlog. The end of a partition says that what is there is enough.
+            waiting = len(more) == room or (left > 0 and not (more and more[-1].error() is not None))
         try:
-            if real:
-                self._write(real, datetime.now(UTC), start)
+            if len(reading):
+                self._write(reading, start)
         except Overtaken:
             self._rewind()
             return 0
-        self._reached.update(place_of(message) for message in messages if message.error() is not None)
-        return len(real)
+        self._reached.update(map(place_of, ends))
+        return len(reading)
 
     def drain(self, until: dict[int, int]) -> None:
         """Works until the lake has all messages before these offsets."""
@@ -128,11 +124,11 @@ class Processor:
         """Leaves its partitions to others."""
         self._consumer.close()
 
-    def _write(self, messages: Sequence[Message], at: datetime, start: float) -> None:
-        curated = self._commit(batch_of(self._topic, messages, at))
+    def _write(self, reading: Reading, start: float) -> None:
+        curated = self._commit(reading.batch(datetime.now(UTC)))
         observe(
             BatchCommitted(
-                messages=len(messages),
+                messages=len(reading),
                 accepted=len(curated.accepted),
                 refused=len(curated.quarantine),
                 seconds=time.monotonic() - start,
@@ -156,8 +152,10 @@ class Processor:
         for partition in partitions:
             last = self._tables.unfinished(self._topic, partition.partition)
             if last is not None:
-                again = [message for some in self._broker.read(self._topic, last.span.ranges) for message in some]
-                self._commit(batch_of(self._topic, again, last.at, last.span))
+                again = Reading(self._topic)
+                for some in self._broker.read(self._topic, last.span.ranges):
+                    again.add(some)
+                self._commit(again.batch(last.at, last.span))
         reached = self._tables.next_offsets(self._topic)
         for partition in partitions:
             partition.offset = reached.get(partition.partition, OFFSET_BEGINNING)
@@ -168,59 +166,7 @@ class Processor:
         self._take(self._consumer, self._consumer.assignment())
 
 
-def batch_of(topic: str, messages: Sequence[Message], at: datetime, span: Span | None = None) -> Batch:
-    """Messages as a batch.
-
-    Args:
-        topic: of all of them.
-        messages: in order within each partition.
-        at: the time to judge them by.
-        span: their offsets, where they are known already.
-    """
-    payloads = [message.value() for message in messages]
-    places = [place_of(message) for message in messages]
-    partitions = [partition for partition, _ in places]
-    offsets = [offset for _, offset in places]
-    again = [repushed(message.headers()) for message in messages]
-    read = contract.read(payloads)
-    arrival = pa.table(
-        [
-            pa.repeat(topic, len(messages)),
-            partitions,
-            offsets,
-            [one and one.replay for one in again],
-            [one and one.count for one in again],
-        ],
-        schema=pa.schema(list(RAW_SCHEMA)[-5:]),
-    )
-    whole = len(read.places) == len(messages)
-    rows = read.rows
-    for column in arrival.schema:
-        values = arrival[column.name]
-        rows = rows.append_column(column, values if whole else values.take(pa.array(read.places, pa.int64())))
-    return Batch(
-        span=span or Span(topic, _ranges(places)),
-        at=at,
-        rows=rows.combine_chunks(),
-        unreadable=_unreadable(arrival, payloads, read.unreadable),
-        replaced=Arrivals(one.replaces for one in again if one is not None),
-    )
-
-
-def _ranges(places: Sequence[tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for partition, offset in places:
-        first.setdefault(partition, offset)
-        last[partition] = offset + 1
-    return {partition: (first[partition], last[partition]) for partition in first}
-
-
-def _unreadable(arrival: pa.Table, payloads: Sequence[bytes | None], why: dict[int, str]) -> pa.Table:
-    kept = arrival.take(pa.array(list(why), pa.int64())).to_pylist()
-    for row, place in zip(kept, why, strict=True):
-        row |= {
-            "reason": UNREADABLE,
-            "payload": (payloads[place] or b"")[:_PAYLOAD_KEPT].decode(errors="replace"),
-        }
-    return pa.Table.from_pylist(kept, QUARANTINE_SCHEMA)
+def _sorted_into(reading: Reading, messages: list[Message]) -> list[Message]:
+    """Adds the messages among them, and returns the ends of partitions."""
+    reading.add([message for message in messages if sound(message)])
+    return [message for message in messages if message.error() is not None]

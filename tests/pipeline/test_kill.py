@@ -95,7 +95,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory, kafka_address: str) -> Itera
 def columns(lake: Lake, resource: Resource, *names: str) -> pa.Table:
     """What is stored, as its files have it."""
     return pa.concat_tables(
-        pq.read_table(file.path, columns=names) for file in lake.plan(lake.relation(resource)).files
+        pq.read_table(file.path, columns=list(names)) for file in lake.plan(lake.relation(resource)).files
     )
 
 

@@ -17,8 +17,9 @@ from pipeline.broker import Broker, MessagesLost, MockBroker
 from pipeline.curate import DUPLICATE
 from pipeline.headers import HEADER
 from pipeline.offsets import SOURCE
-from pipeline.processor import UNREADABLE, Processor
+from pipeline.processor import Processor
 from pipeline.publish import Publisher
+from pipeline.reading import UNREADABLE
 from pipeline.source import Source
 from pipeline.tables import CURATED, QUARANTINE, RAW, TransactionTables
 from pipeline.transactions import KEY, SCHEMA
