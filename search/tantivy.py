@@ -24,7 +24,7 @@ from search.problems import busy, outdated, unavailable
 from search.states import from_text, to_text
 
 T = TypeVar("T")
-_FORMAT: Final = "1"  # of what is written here: another one begins anew
+_FORMAT: Final = "2"  # of what is written here: another one begins anew
 _KEPT: Final = 600.0  # seconds that a version is kept for later pages
 _MOST_KEPT: Final = 64
 _LOOK_EVERY: Final = 0.2  # seconds between looks whether another process has committed
@@ -40,7 +40,7 @@ def _schema() -> tantivy.Schema:
     builder.add_text_field("facts", tokenizer_name="spaces", index_option="basic")
     builder.add_unsigned_field("file", indexed=True, fast=True)
     builder.add_unsigned_field("row", fast=True)
-    builder.add_integer_field("time", indexed=True, fast=True)
+    builder.add_integer_field("time", fast=True)
     builder.add_text_field("of", tokenizer_name="raw", index_option="basic")  # whose state a document is
     builder.add_text_field("state", stored=True, tokenizer_name="raw", index_option="basic")
     return builder.build()
