@@ -232,9 +232,9 @@ def test_an_index_of_another_mapping_is_left_alone_and_a_new_one_made(
         dropped(index)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_elasticsearch(elasticsearch_url: str) -> Iterator[Stack]:
-    """One that nobody shares, so that its disk may be full."""
+    """One that nobody shares, so that its disk may be full, and it may be killed."""
     del elasticsearch_url  # what can't have the shared one can't have this one
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -264,6 +264,33 @@ def test_a_full_disk_is_survived(lake: Lake, own_elasticsearch: Stack) -> None:
         assert reads(house) == 2
         index._client.cluster.put_settings(persistent=dict.fromkeys(full) | often)
         soon(lambda: house.find("ann") == [1, 2])
+
+
+@pytest.mark.elasticsearch
+def test_an_elasticsearch_that_is_killed_in_the_middle_of_a_load_is_caught_up_with(
+    lake: Lake, own_elasticsearch: Stack
+) -> None:
+    url, many = own_elasticsearch.environment(["elasticsearch"])["SLUICE_ELASTICSEARCH_URL"], 40_000
+    table = lake.iceberg.create_table("raw.t", ARROW)
+    table.append(rows(1))
+    with closing(ElasticsearchIndex(url, "killed")) as index, settled(lake, index) as house, following(house):
+        soon(lambda: house.find("ann") == [1])
+        table.append(rows(*range(2, many + 1)))
+        soon(lambda: written(index) > many / 4)
+        own_elasticsearch.process("elasticsearch").kill()
+        with pytest.raises(SearchUnavailable) as told:
+            house.ask("ann")
+        assert told.value.status == 503
+        assert reads(house) == 100
+        own_elasticsearch.up(["elasticsearch"])
+        soon(lambda: house.ask("ann").total == many)
+        assert house.ask("ann").behind == ()
+        assert house.find(f"id:{many}") == [many]
+
+
+def written(index: ElasticsearchIndex) -> int:
+    """Documents that Elasticsearch has taken, whether or not they count yet."""
+    return int(index._client.indices.stats(index=index._alias)["_all"]["primaries"]["indexing"]["index_total"])
 
 
 def blocked(index: ElasticsearchIndex) -> bool:
