@@ -151,6 +151,15 @@ def test_metrics_answer_under_each_ones_policy(demo: Ready) -> None:
     assert get(demo, "/v1/metrics/spend?window=soon", "admin")[0] == 422
 
 
+def test_a_command_in_the_demos_folder_finds_it(demo: Ready, folder: Path) -> None:
+    words = ["query", "SELECT DISTINCT country FROM raw.transactions", "--user", "alice", "--format", "csv"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    command = [sys.executable, "-c", "from api.cli import main; main()", *words]
+    said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout.split()) == (0, ['"country"', '"FR"']), said.stderr
+
+
 def test_transactions_keep_coming_in_while_an_older_version_stays(demo: Ready) -> None:
     def newest() -> int:
         return int(get(demo, f"{ROWS}?limit=1", "admin")[1]["snapshot"]["id"])

@@ -80,4 +80,5 @@ def _introduce(ready: Demo) -> None:
         tell(f"{name:6} password {password}  token {ready.credentials.tokens[name]}")
     for example in EXAMPLES:
         tell(f"\n# {example.title}\n{example.curl(ready.url, ready.credentials.tokens[example.user])}")
+    tell(f"\n# Commands find it from its folder\ncd {ready.folder} && sluice search paris --user alice")
     tell("\nTransactions keep coming in. Ctrl-C stops all of it.")

@@ -97,6 +97,7 @@ def run(
         mlflow = stack.enter_context(mlflow_server(settings.state_dir / "mlflow", mlflow_port))  # takes its time
         broker.make(settings.kafka_topic)
         initialise(settings)
+        _keep(settings, folder)
         installation = open_installation(settings)
         stack.callback(installation.close)
         now = datetime.now(UTC)
@@ -216,3 +217,14 @@ def _settings(folder: Path, port: int, kafka: str, mlflow_url: str) -> Settings:
         # The broker is new at each start, and a new topic may not bear the name of one whose offsets the lake knows.
         kafka_topic=f"transactions.raw.{datetime.now(UTC):%Y%m%dT%H%M%S}" if again else "transactions.raw",
     )
+
+
+_KEPT: Final = ("state_dir", "lake_dir", "kafka", "kafka_topic", "mlflow_url", "host", "port")
+
+
+def _keep(settings: Settings, folder: Path) -> None:
+    """Commands that are given in the demo's folder find it there: they are processes of their own."""
+    values = {name: getattr(settings, name) for name in _KEPT}
+    said = {name: value if isinstance(value, int) else str(value) for name, value in values.items()}
+    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in said.items())
+    (folder / "sluice.toml").write_text(text, encoding="utf-8")
