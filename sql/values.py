@@ -142,6 +142,15 @@ def parse_value(text: str, column_type: str) -> Value:
         raise ValueError(text) from error
 
 
+def is_value(text: str, column_type: str) -> bool:
+    """Whether a text is a value of a Trino type as it stands, so that its conversion can't fail."""
+    try:
+        parse_value(text, column_type)
+    except (ValueError, KeyError):
+        return False
+    return True
+
+
 def placeholder_type(column_type: str, value: Value | None) -> str:
     """The type that a placeholder is cast to: the column's, but a decimal keeps all of its own digits."""
     if isinstance(value, Decimal):

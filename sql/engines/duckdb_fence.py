@@ -17,7 +17,7 @@ from sql import types
 from sql.functions import FUNCTIONS
 from sql.governed import Governed, relation_key
 from sql.types import kind, type_of
-from sql.values import parse_value
+from sql.values import is_value
 
 _COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ)
 # Everything that an allowed query may hold and that has a value for whatever it meets.
@@ -43,16 +43,17 @@ def fence(tree: exp.Query, governed: Governed) -> exp.Query:
     for place, subquery in enumerate(subquery for subquery, filtered in shown if filtered):
         alias = subquery.args["alias"].copy()
         conditions = [condition.copy() for condition in _conditions(subquery)]
+        joins = [join.pop() for join in subquery.args.get("joins") or ()]  # `FROM (a JOIN b ON …)`: they hang on a
         held = exp.select("*").from_(subquery.copy(), copy=False)
         if conditions:
             held = held.where(*conditions, copy=False)
         held.set("sample", exp.TableSample(method=exp.var("SYSTEM"), percent=exp.Literal.number(100)))
         if _correlated(subquery):  # where DuckDB takes no sample
             name = f"$fenced{place}"
-            subquery.replace(exp.Table(this=exp.to_identifier(name, quoted=True), alias=alias))
+            subquery.replace(exp.Table(this=exp.to_identifier(name, quoted=True), alias=alias, joins=joins))
             tree = tree.with_(exp.to_identifier(name, quoted=True), as_=held, materialized=True, copy=False)
         else:
-            subquery.replace(exp.Subquery(this=held, alias=alias))
+            subquery.replace(exp.Subquery(this=held, alias=alias, joins=joins))
     return tree
 
 
@@ -87,7 +88,7 @@ def _conditions(subquery: exp.Subquery) -> Iterator[exp.Expr]:
     where = select.args.get("where") if isinstance(select, exp.Select) else None
     if where is None or not isinstance(select, exp.Select):
         return
-    sides = {join.side for join in select.args.get("joins") or ()}
+    sides = {join.side for join in select.find_all(exp.Join) if join.parent_select is select}  # also in parentheses
     if sides - {"", "LEFT"} or ("LEFT" in sides and not isinstance(subquery.parent, exp.From)):
         return  # beside an outer join a row may be asked that the relation has not
     parts = where.this.flatten() if isinstance(where.this, exp.And) else [where.this]
@@ -142,11 +143,7 @@ def _total(node: exp.Cast) -> bool:
     """Whether a conversion has a value for whatever it meets."""
     source, target = type_of(node.this), node.args["to"]
     if isinstance(node.this, exp.Literal) and node.this.is_string:
-        try:
-            parse_value(node.this.name, types.name(target))
-        except (ValueError, KeyError):
-            return False
-        return True
+        return is_value(node.this.name, types.name(target))
     if kind(source) == "number" and kind(target) == "number":
         return types.is_float(target) or (
             types.is_integer(source) and types.is_integer(target) and types.digits(source) <= types.digits(target)

@@ -14,6 +14,7 @@ from sql.functions.function import Function
 from sql.functions.templates import LONGEST, checked, divide, fill, otherwise
 from sql.reading import BadSql
 from sql.types import TypeMismatch, kind, type_of
+from sql.values import is_value
 
 # Nodes that the lowered arguments of a form may have: one that names an argument twice doubles them.
 _MOST_NODES: Final = 5_000
@@ -185,7 +186,7 @@ def _cast(node: exp.Expr) -> exp.Expr | None:
             return _put(node, _cut(fill(_SCIENTIFIC, [node.this]), target))
         case _, "varchar" if kind(source) not in {"array", "map", "row"}:
             return _put(node, _cut(_recast(node, node.this), target)) if target.expressions else None
-    if form is None or (isinstance(node.this, exp.Literal) and kind(target) not in {"number", "boolean"}):
+    if form is None or (isinstance(node.this, exp.Literal) and _surely(node.this, target)):
         return None
     fits, value = fill(form, [node.this]), _recast(node, node.this)
     if strict:
@@ -193,6 +194,12 @@ def _cast(node: exp.Expr) -> exp.Expr | None:
         text = f"a text is no {types.name(target)}"
         return _put(node, otherwise(wrong, "INVALID_CAST_ARGUMENT", text, value))
     return _put(node, exp.Case(ifs=[exp.If(this=fits, true=value)]))
+
+
+def _surely(literal: exp.Literal, target: exp.DataType) -> bool:
+    """Whether a literal is converted without a look at its text: a condition that may fail is moved nowhere by DuckDB,
+    also not to where it would leave rows out of a join."""
+    return kind(target) not in {"number", "boolean"} or is_value(literal.name, types.name(target))
 
 
 def _recast(node: exp.Expr, value: exp.Expr) -> exp.Expr:

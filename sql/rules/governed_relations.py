@@ -40,8 +40,10 @@ def governed_relations(
     for scope in traverse_scope(tree):
         for alias, (node, source) in scope.selected_sources.items():
             if isinstance(source, exp.Table) and isinstance(node, exp.Table) and relation_key(node) not in lists:
-                shown = sub_select(relations[relation_key(node)], positions=positions).tree.copy()
-                node.replace(exp.alias_(shown.subquery(copy=False), alias, table=True, quoted=True, copy=False))
+                shown = sub_select(relations[relation_key(node)], positions=positions).tree.copy().subquery(copy=False)
+                # Of `FROM (a JOIN b ON …)` sqlglot hangs the join on a.
+                shown.set("joins", [join.pop() for join in node.args.get("joins") or ()])
+                node.replace(exp.alias_(shown, alias, table=True, quoted=True, copy=False))
     return tree
 
 

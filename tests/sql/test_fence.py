@@ -53,6 +53,12 @@ ATTACKS = {
     "join": "SELECT count(*) FROM {t} AS a JOIN {t} AS b ON a.id = b.id AND CAST(a.code AS BIGINT) = CAST(b.code "
     "AS BIGINT)",
     "left join": "SELECT count(*) FROM (VALUES 1) AS v(n) LEFT JOIN {t} AS b ON CAST(b.code AS BIGINT) = 4",
+    "join in parentheses": "SELECT count(*) FROM ({t} AS a LEFT JOIN {t} AS b ON a.id = b.id) "
+    "WHERE CAST(b.code AS BIGINT) > 3 AND a.id > 2",
+    "outer join in parentheses": "SELECT count(*) FROM ({t} AS a LEFT JOIN {t} AS b ON a.id = b.id + 2) "
+    "WHERE b.country IS NULL AND CAST(a.code AS BIGINT) < 100",
+    "correlated join in parentheses": "SELECT count(*) FROM {t} AS c WHERE EXISTS (SELECT 1 FROM "
+    "({t} AS a JOIN {t} AS b ON a.id = b.id) WHERE a.id = c.id AND CAST(b.code AS BIGINT) > 3)",
     "having": "SELECT count(*) FROM (SELECT code FROM {t} GROUP BY code HAVING CAST(code AS BIGINT) > 3) AS q",
     "order": "SELECT max(id) FROM (SELECT id FROM {t} ORDER BY CAST(code AS BIGINT) LIMIT 5) AS q",
     "exists": "SELECT count(*) FROM {t} AS a WHERE EXISTS (SELECT 1 FROM {t} AS b WHERE b.id = a.id AND "

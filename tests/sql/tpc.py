@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from sql.engines.trino import Trino
 from sql.query import Session, SqlQuestion
 from tests.governed_trino import Silent
 
+_WORD = re.compile(r"\w+")
 KEYS = Keys(b"a secret of at least thirty-two bytes")
 Rows = list[tuple[Any, ...]]
 
@@ -62,14 +64,26 @@ class Policies:
 
 @dataclass(frozen=True)
 class Tpc:
-    """Two doors to the same tables, and Trino asked directly."""
+    """Two doors to the same tables, and Trino asked directly. A table is made when the first query names it."""
 
+    connector: str
     schema: str
     doors: Mapping[str, Door]
     direct: trino.dbapi.Connection
+    tables: Sequence[str]
+    prefixes: Mapping[str, str]
+    made: set[str] = field(default_factory=set)
+
+    def make(self, text: str) -> None:
+        """Makes the tables that a query names."""
+        for table in sorted(set(self.tables).intersection(_WORD.findall(text)) - self.made):
+            select = _select(self.direct, self.connector, table, self.prefixes)
+            _run(self.direct, f"CREATE TABLE lake.{self.schema}.{table} AS {select}")
+            self.made.add(table)
 
     def through(self, way: str, text: str) -> tuple[list[str], Rows]:
         """Types and rows through a door."""
+        self.make(text)
         access = Access(Principal("ann"), "sql", "r1", Silent())
         result = self.doors[way].query(access, SqlQuestion(text, session=Session(schema=self.schema)))
         table = result.page().rows
@@ -77,6 +91,7 @@ class Tpc:
 
     def trinos(self, text: str) -> Rows:
         """Rows that Trino gives whoever asks it directly."""
+        self.make(text)
         cursor = self.direct.cursor()
         cursor.execute(text)
         return ordered(cursor.fetchall())
@@ -117,19 +132,19 @@ def tables(
         host=address.hostname, port=address.port, user="test", catalog="lake", schema=schema, timezone="UTC"
     )
     lake.iceberg.create_namespace(schema)
-    for table in filters:
-        _run(connection, f"CREATE TABLE lake.{schema}.{table} AS {_select(connection, connector, table, prefixes)}")
     engines = {
         "embedded": DuckDb(settings, lake, KEYS),
         "trino": Trino(Settings(**common, trino_url=trino_url, trino_enforcement="rewrite", query_timeout=20)),
     }
     policies = Policies(schema, filters)
+    doors = {name: Door(lake, policies, engine, KEYS) for name, engine in engines.items()}
+    tpc = Tpc(connector, schema, doors, connection, list(filters), prefixes)
     try:
-        yield Tpc(schema, {name: Door(lake, policies, engine, KEYS) for name, engine in engines.items()}, connection)
+        yield tpc
     finally:
         for engine in engines.values():
             engine.close()
-        for table in filters:
+        for table in tpc.made:
             _run(connection, f"DROP TABLE lake.{schema}.{table}")
         lake.iceberg.drop_namespace(schema)
         lake.close()
