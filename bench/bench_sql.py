@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import sqlglot
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.schema import MappingSchema
 
 from api.installation import open_installation
 from bench.lake import make_lake, serving
-from bench.measure import AtMost, Result, compare
+from bench.measure import ROUNDS, AtMost, Result, compare, judge
+from catalog.resources import Resource
 from policies.principal import Principal
 from sql.access import Access, Reading
 from sql.query import SqlQuestion
@@ -47,11 +52,22 @@ def results(rounds: int) -> Iterator[Result]:
                 installation.door._governed(access, SqlQuestion(text))
                 return sum(spent for stage, spent in access.timings.items() if stage != "catalog")
 
+            columns = installation.lake.relation(Resource.table("raw.transactions")).columns
+            schema = MappingSchema({"raw": {"transactions": {column.name: column.type for column in columns}}})
+
+            def alone(text: str) -> float:
+                """Milliseconds that sqlglot takes to read a question, to trace its columns and to write it."""
+                start = time.perf_counter()
+                tree = sqlglot.parse_one(text, dialect="trino")
+                qualify(tree, schema=schema, dialect="trino").sql(dialect="trino")
+                return (time.perf_counter() - start) * 1000
+
             for name, text in (("short", _SHORT), ("groups", _GROUPS)):
                 yield _percentiles(
                     f"sql-cold-{name}", rewrite, lambda text=text: text.format(n=next(numbers)), 1.0, rounds
                 )
                 yield _percentiles(f"sql-warm-{name}", rewrite, lambda text=text: text.format(n=0), 0.05, rounds)
+                yield _beside(f"sql-cold-{name}-floor", rewrite, alone, lambda text=text: text.format(n=next(numbers)))
         finally:
             installation.close()
         direct = duckdb.connect()
@@ -96,6 +112,21 @@ def _percentiles(id: str, measure: Callable[[str], float], text: Callable[[], st
         target=str(AtMost("ours", most)),
         holds=median <= most,
         spread=float(f"{(taken[len(taken) * 3 // 4] - taken[len(taken) // 4]) / 2 / median:.4g}"),
+    )
+
+
+def _beside(id: str, ours: Callable[[str], float], theirs: Callable[[str], float], text: Callable[[], str]) -> Result:
+    """Questions never asked before, beside what the parser alone takes for the like."""
+    rounds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(ROUNDS):
+        for side, measure in zip(rounds, (ours, theirs), strict=True):
+            side.append(statistics.median(measure(text()) for _ in range(_ROUND)))
+    return judge(
+        id,
+        "Parse, authorise and rewrite a question never asked before, milliseconds.",
+        *rounds,
+        peer="sqlglot alone: parse, qualify and generate the same text, nothing decided and nothing checked",
+        target=AtMost("ratio", 3),
     )
 
 
