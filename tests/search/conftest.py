@@ -27,7 +27,7 @@ from sql.access import Access
 from sql.door import Door
 from sql.engines.duckdb import DuckDb
 from sql.places import Whole
-from tests.sql.test_door import Record
+from tests.sql.house import Record
 
 KINDS: Final = ["tantivy", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)]
 

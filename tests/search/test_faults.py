@@ -53,7 +53,7 @@ def reads(house: House) -> int:
     from catalog.resources import Resource
     from policies.principal import Principal
     from sql.access import Access
-    from tests.sql.test_door import Record
+    from tests.sql.house import Record
 
     access = Access(Principal("ann"), "rows", "r", Record())
     page = house.search._door.rows(access, Resource.table("raw.t"), RowsQuestion(limit=100)).page()

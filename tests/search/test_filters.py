@@ -14,7 +14,7 @@ from policies.principal import Principal
 from sql.access import Access
 from sql.query import RowsQuestion
 from tests.search.conftest import KINDS, READ, House, new_lake, opened, rule, settled
-from tests.sql.test_door import Record
+from tests.sql.house import Record
 
 T = Resource.table("raw.t")
 SCHEMA = pa.schema(

@@ -19,7 +19,7 @@ from search.indexer import Indexer
 from search.tantivy import TantivyIndex
 from sql.access import Access
 from sql.places import Whole
-from tests.sql.test_door import Record
+from tests.sql.house import Record
 from tests.sql.test_policies_property import (
     FILTERS,
     KEYS,

@@ -37,7 +37,7 @@ from sql.access import Access
 from sql.door import Door
 from sql.engines.duckdb import DuckDb
 from sql.grammar import parse_question
-from tests.sql.test_door import Record
+from tests.sql.house import Record
 
 KEYS = Keys(b"a secret of at least thirty-two bytes")
 NOW = datetime.now(UTC)

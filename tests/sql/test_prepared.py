@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -17,19 +15,10 @@ from policies.principal import Principal
 from sql.governed import Governed
 from sql.parse import ColumnNotFound, MissingParameter
 from sql.query import Session, SqlQuestion
-from tests.sql.test_door import NOW, SCHEMA, House
+from tests.sql.house import NOW, SCHEMA, House
 
 COUNT = "SELECT count(*) AS n FROM lake.raw.t"
 EMAILS = "SELECT id, email FROM lake.raw.t WHERE id = 1"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.engine.close()
-    house.db.close()
-    house.lake.close()
 
 
 def rewritten(house: House, user: str, question: SqlQuestion) -> Governed:

@@ -15,7 +15,7 @@ from sql.query import Session, SqlQuestion
 from sql.reading import BadSql
 from sql.rules.allowed import NotAllowedSql
 from sql.type_signature import signature
-from tests.sql.test_door import House
+from tests.sql.house import House
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from trino.exceptions import TrinoUserError
 from infra.settings import Settings
 from infra.stack.artefacts import Artefacts
 from sql.engines import QueryFailed
-from tests.sql.test_tpch import QUERIES, TABLES
+from tests.sql.test_tpch import FILTERS, QUERIES, TABLES
 from tests.sql.tpc import Tpc, tables
 
 pytestmark = [pytest.mark.trino, pytest.mark.hive]
@@ -43,9 +43,8 @@ _TPCDS: Final = (
 
 @pytest.fixture(scope="module")
 def tpch(tmp_path_factory: pytest.TempPathFactory, hive_url: str, trino_url: str) -> Iterator[Tpc]:
-    filters = {name: f"{prefix}_{next(iter(columns))} >= 0" for name, (prefix, columns) in TABLES.items()}
     prefixes = {name: f"{prefix}_" for name, (prefix, _) in TABLES.items()}
-    with tables(tmp_path_factory.mktemp("tpch"), hive_url, trino_url, "tpch", filters, prefixes) as made:
+    with tables(tmp_path_factory.mktemp("tpch"), hive_url, trino_url, "tpch", FILTERS, prefixes) as made:
         yield made
 
 

@@ -9,18 +9,16 @@ import pyarrow as pa
 import pytest
 
 from catalog.lake import Lake
-from infra.keys import Keys
 from infra.settings import Settings
-from policies.index import KnownUser, PolicyIndex, Rule, concerned
-from policies.patterns import Pattern
 from policies.principal import Principal
-from sql.access import Access, Reading
+from sql.access import Access
 from sql.door import Door
 from sql.engines.duckdb import DuckDb
 from sql.query import Session, SqlQuestion
+from tests.governed_trino import Silent
+from tests.sql.tpc import KEYS, Policies
 
 QUERIES = {path.stem: path.read_text() for path in sorted(Path(__file__).with_name("tpch").glob("*.sql"))}
-KEYS = Keys(b"a secret of at least thirty-two bytes")
 BIG, WHOLE, REAL, TEXT, DAY = pa.int64(), pa.int32(), pa.float64(), pa.string(), pa.date32()
 # Each table's prefix, and its columns as Trino's connector names them without it.
 TABLES: dict[str, tuple[str, dict[str, pa.DataType]]] = {
@@ -55,39 +53,8 @@ TABLES: dict[str, tuple[str, dict[str, pa.DataType]]] = {
 }
 
 
-class Silent:
-    def decided(self, decision: object) -> None: ...
-    def reading(self, *readings: Reading) -> None: ...
-    def changing(self) -> None: ...
-    def returned(self, rows: int) -> None: ...
-
-
-class Policies:
-    """One user who reads the tables; a filter that hides nothing, so that the fence and its copies take part."""
-
-    def __init__(self) -> None:
-        actions = frozenset({"read"})
-        rules = [
-            Rule(
-                id=name,
-                principal="user:ann",
-                pattern=Pattern("table", f"tpch.{name}"),
-                actions=actions,
-                concerns=concerned(actions, allow=True),
-                allow=True,
-                columns=None,
-                row_filter=f"{prefix}_{next(iter(columns))} >= 0",
-                masks={},
-                bindings={},
-                expires_at=None,
-                granted_by="admin",
-            )
-            for name, (prefix, columns) in TABLES.items()
-        ]
-        self._index = PolicyIndex(0, [KnownUser("ann", False, (), {})], rules)
-
-    def current(self) -> PolicyIndex:
-        return self._index
+# Each table whole, through a filter that hides nothing, so that the fence and its copies take part.
+FILTERS = {name: f"{prefix}_{next(iter(columns))} >= 0" for name, (prefix, columns) in TABLES.items()}
 
 
 class Tpch:
@@ -102,7 +69,7 @@ class Tpch:
             schema = pa.schema([(f"{prefix}_{column}", kind) for column, kind in columns.items()])
             self.lake.iceberg.create_table(f"tpch.{name}", schema)
         self.engine = DuckDb(settings, self.lake, KEYS)
-        self.door = Door(self.lake, Policies(), self.engine, KEYS)
+        self.door = Door(self.lake, Policies("tpch", FILTERS), self.engine, KEYS)
 
     def ask(self, text: str) -> pa.Table:
         access = Access(Principal("ann"), "sql", "r1", Silent())
