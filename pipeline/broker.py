@@ -20,6 +20,8 @@ from infra.errors import Conflict, Gone, NotFound, Unavailable
 from infra.settings import Settings
 
 TIMEOUT: Final = 20.0  # seconds that the broker has to answer
+_LIST: Final = 500  # messages at a time: of more, most have left the processor's cache before they are looked at
+_LOOK_EVERY: Final = 0.02  # seconds: so long the last list of a topic is waited for
 _QUIET: Final = {"log_level": 2}  # connection troubles come to us as errors; librdkafka needn't write on stderr
 _FETCH: Final = {
     "enable.auto.commit": False,
@@ -160,7 +162,7 @@ class Broker:
             consumer.assign([TopicPartition(topic, partition, ranges[partition][0]) for partition in open_])
             heard = time.monotonic()
             while open_:
-                messages = consumer.consume(500, 0.1)
+                messages = consumer.consume(_LIST, _LOOK_EVERY)
                 if messages:
                     heard = time.monotonic()
                 elif time.monotonic() - heard > TIMEOUT:
