@@ -18,7 +18,6 @@ from sqlglot.optimizer.scope import traverse_scope
 from sqlglot.schema import MappingSchema
 
 from catalog.arrow_types import lake_type, trino_type
-from catalog.lru import Lru
 from catalog.resources import Resource, ResourceNotFound
 from infra.errors import Invalid
 from sql.governed import GovernedRelation, RelationKey, relation_key
@@ -32,7 +31,6 @@ from sql.show import BadShow, show
 from sql.values import Value, parse_value
 
 _TRINO: Final = Dialect.get_or_raise("trino")
-_Known = tuple[str, str, tuple[tuple[str, str], ...]]  # a namespace, a table, its columns with their types
 _UNRESOLVED = re.compile(r"Column '([^'\n]*)' could not be resolved")
 _COLUMNS_HINT = "DESCRIBE or the table's page lists its columns."
 _LABEL = "sluice.label"
@@ -159,9 +157,15 @@ class Parsed:
         return tree
 
     def _schema(self, relations: Mapping[RelationKey, GovernedRelation]) -> MappingSchema:
-        known = [(key[0], key[1], _shown(governed)) for key, governed in relations.items()]
-        known += [(table.db, table.name, tuple(listing.columns.items())) for table, listing in self._listed]
-        return _SCHEMAS.get(tuple(known), lambda: _schema(known))
+        # One for each question: it remembers every tree that it was asked with.
+        schema = MappingSchema(dialect=_TRINO, normalize=False)
+        for (namespace, name, _), governed in relations.items():
+            shown = frozenset(governed.decision.columns)
+            columns = {column.name: column.type for column in governed.relation.columns if column.name in shown}
+            schema.add_table(exp.table_(name, db=namespace, catalog="lake", quoted=True), columns, dialect=_TRINO)
+        for table, listing in self._listed:
+            schema.add_table(table.copy(), dict(listing.columns), dialect=_TRINO)
+        return schema
 
     def bind(self, parameters: Mapping[str, Value | None]) -> dict[str, Value | None]:
         """The values of the placeholders that the query has."""
@@ -169,22 +173,6 @@ class Parsed:
             if name not in parameters:
                 raise MissingParameter(f"The placeholder :{name} has no value.", hint="Give it in parameters.")
         return {name: parameters[name] for name in self._placeholders}
-
-
-# Found by every name and type that is in it: it knows nothing of who asks.
-_SCHEMAS: Final[Lru[tuple[_Known, ...], MappingSchema]] = Lru(1024)
-
-
-def _shown(governed: GovernedRelation) -> tuple[tuple[str, str], ...]:
-    shown = frozenset(governed.decision.columns)
-    return tuple((column.name, column.type) for column in governed.relation.columns if column.name in shown)
-
-
-def _schema(known: Sequence[_Known]) -> MappingSchema:
-    schema = MappingSchema(dialect=_TRINO, normalize=False)
-    for namespace, name, columns in known:
-        schema.add_table(exp.table_(name, db=namespace, catalog="lake", quoted=True), dict(columns), dialect=_TRINO)
-    return schema
 
 
 def _qualify(tree: exp.Query, schema: MappingSchema) -> exp.Expr:

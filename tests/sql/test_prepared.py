@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 from pyiceberg.types import LongType
+from sqlglot import exp
 
 from catalog.resources import ResourceNotFound
 from policies.grants import revoke_grant
@@ -14,6 +16,7 @@ from policies.people import create_user, update_user
 from policies.principal import Principal
 from sql.governed import Governed
 from sql.parse import ColumnNotFound, MissingParameter
+from sql.prepared import PreparedSql
 from sql.query import Session, SqlQuestion
 from tests.sql.house import NOW, SCHEMA, House
 
@@ -163,3 +166,14 @@ def test_long_texts_and_many_texts_are_not_kept(house: House) -> None:
     for number in range(600):
         rewritten(house, "alice", SqlQuestion(f"{COUNT} WHERE id > {number}"))
     assert rewritten(house, "alice", SqlQuestion(COUNT)) is not first
+
+
+def test_a_question_that_is_let_go_leaves_nothing_behind(house: House) -> None:
+    def trees(first: int) -> int:
+        for number in range(first, first + 20):
+            rewritten(house, "alice", SqlQuestion(f"SELECT id FROM lake.raw.t WHERE amount > {number}"))
+        house.door._sql = PreparedSql()
+        gc.collect()
+        return sum(isinstance(each, exp.Table) for each in gc.get_objects())
+
+    assert trees(0) == trees(20)
