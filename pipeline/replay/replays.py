@@ -175,7 +175,7 @@ class Replays:
         """Goes on with replays whose process died, and cleans up after those that ended; returns the former's ids."""
         died: list[OperationStatus] = []
         for folder in sorted(self._settings.state_dir.glob("replays/*")):
-            with suppress(OperationNotFound, BlockingIOError), _locked(folder):
+            with suppress(OperationNotFound, BlockingIOError, FileNotFoundError), _locked(folder):
                 status = self.get(folder.name)
                 cut_off = status.state in _ACTIVE or (status.problem or {}).get("code") == Interrupted.code
                 if status.request["dry_run"]:  # whose process died: it must never be sent
@@ -183,8 +183,8 @@ class Replays:
                     rmtree(folder)
                 elif cut_off and (folder / "plan.json").exists():
                     died.append(status)
-                elif status.ended and status.state != "failed":
-                    WorkList.open(folder).delete()
+                elif cut_off or status.state != "failed":
+                    rmtree(folder)  # it died while rows were selected, or it is done
         return [self._again(status).id for status in died]
 
     def _one_at_a_time(self, request: Request) -> None:
@@ -200,8 +200,10 @@ class Replays:
 
     def _again(self, status: OperationStatus) -> OperationStatus:
         def work(run: Run) -> dict[str, Any]:
-            rows = WorkList.open(self._folder(status.id))
-            with traced(KIND, inputs=[_source(rows.plan)], outputs=[_target(rows.plan)], operation=status.id):
+            folder = self._folder(status.id)
+            rows = WorkList.open(folder)
+            told = traced(KIND, inputs=[_source(rows.plan)], outputs=[_target(rows.plan)], operation=status.id)
+            with _locked(folder), told:
                 broker = Broker.of(self._settings)
                 sender = Sender(broker, status.id, rows)
                 if not sender.begun():  # it may have died before it was looked at
@@ -211,36 +213,45 @@ class Replays:
         return self._operations.restart(status.id, work)
 
     def _begun(self, run: Run, status: OperationStatus, access: Access, request: Request) -> dict[str, Any]:
+        folder = self._folder(status.id)
+        folder.mkdir(parents=True, mode=0o700)
+        with _locked(folder):
+            work = self._selected(access, request, folder)
+            broker = Broker.of(self._settings)
+            facts = broker.facts(work.plan.topic)
+            if request.dry_run:
+                return self._dry(run, work, facts, rehearsed=request.rehearse)
+            with traced(KIND, inputs=[_source(work.plan)], outputs=[_target(work.plan)], operation=status.id):
+                try:
+                    refuse_unfit(work, facts, self._settings.replay_limit)
+                except Problem:
+                    work.delete()
+                    raise
+                return self._finish(run, work, Sender(broker, status.id, work))
+
+    def _selected(self, access: Access, request: Request, folder: Path) -> WorkList:
+        """The rows, in a folder that is gone again where they can't be had."""
         outcome = 500
         try:
-            work = self._plan(access, request, self._folder(status.id))
+            work = self._plan(access, request, folder)
             outcome = 200
         except Problem as problem:
             outcome = problem.status
             raise
         finally:
             self._records.ended(access, outcome)
-        broker = Broker.of(self._settings)
-        facts = broker.facts(work.plan.topic)
-        if request.dry_run:
-            return self._dry(run, work, facts, rehearsed=request.rehearse)
-        with traced(KIND, inputs=[_source(work.plan)], outputs=[_target(work.plan)], operation=status.id):
-            try:
-                refuse_unfit(work, facts, self._settings.replay_limit)
-            except Problem:
-                work.delete()
-                raise
-            return self._finish(run, work, Sender(broker, status.id, work))
+            if outcome != 200:
+                rmtree(folder)
+        return work
 
     def _dry(self, run: Run, work: WorkList, facts: TopicFacts | None, *, rehearsed: bool) -> dict[str, Any]:
-        with _locked(work.folder):
-            try:
-                told = would_do(work, facts, self._settings.replay_limit)
-                if rehearsed and not told["objections"]:
-                    told["rehearsal"] = rehearse(self._lake, run.operation_id, work)
-                return told
-            finally:
-                work.delete()
+        try:
+            told = would_do(work, facts, self._settings.replay_limit)
+            if rehearsed and not told["objections"]:
+                told["rehearsal"] = rehearse(self._lake, run.operation_id, work)
+            return told
+        finally:
+            work.delete()
 
     def _plan(self, access: Access, request: Request, folder: Path) -> WorkList:
         topic = self._settings.kafka_topic
@@ -273,21 +284,20 @@ class Replays:
         """Sends what was not sent yet, and proves all of it."""
         plan, replay_id = work.plan, run.operation_id
         broker = Broker.of(self._settings)
-        with _locked(work.folder):
-            for resource in SCHEMAS:
-                version = plan.snapshots[resource.name]
-                if version is not None:
-                    self._lake.tag(resource, tag_of(replay_id), version)  # so that it is kept
-            sender.run(plan.rate, lambda sent: run.progress(sent, plan.total))
-            report = prove(
-                broker,
-                self._lake,
-                replay_id,
-                work,
-                patience=self._settings.replay_patience,
-                waiting=lambda: run.progress(plan.total, plan.total),
-            )
-            self._records.proven(self.get(replay_id), report)
+        for resource in SCHEMAS:
+            version = plan.snapshots[resource.name]
+            if version is not None:
+                self._lake.tag(resource, tag_of(replay_id), version)  # so that it is kept
+        sender.run(plan.rate, lambda sent: run.progress(sent, plan.total))
+        report = prove(
+            broker,
+            self._lake,
+            replay_id,
+            work,
+            patience=self._settings.replay_patience,
+            waiting=lambda: run.progress(plan.total, plan.total),
+        )
+        self._records.proven(self.get(replay_id), report)
         work.delete()
         return report
 
@@ -311,7 +321,7 @@ def _target(plan: Plan) -> Data:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Holds a replay's folder for this process; raises BlockingIOError where another one works on it."""
+    """Holds a replay's folder for this process, from before it has rows; raises BlockingIOError where another does."""
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

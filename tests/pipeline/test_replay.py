@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 import pipeline.replay.rehearsal
-from pipeline.broker import MockBroker
+import pipeline.replay.replays
+from pipeline.broker import KafkaUnavailable, MockBroker
 from pipeline.replay.selection import BadSelection, Selection
 from pipeline.replay.timestamps import Now, Rule, Shift, Spread
 from pipeline.replay.work_list import WorkList
@@ -164,6 +166,35 @@ def test_a_dry_run_whose_process_died_is_cleaned_up_and_never_sent(
     assert not folder.exists()
     assert all(f"rehearsal-{died.id}" not in table.refresh().metadata.refs for table in tables)
     assert filled.broker.ends(TOPIC) == there
+
+
+def test_nobody_cleans_up_after_a_dry_run_that_is_at_work(filled: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    selecting, go_on = threading.Event(), threading.Event()
+    spool = pipeline.replay.replays.spool
+
+    def slow(*more: Any) -> Any:
+        selecting.set()
+        assert go_on.wait(60)
+        return spool(*more)
+
+    monkeypatch.setattr(pipeline.replay.replays, "spool", slow)
+    status = filled.start(Selection(filter="country=eq.FR"), dry_run=True)
+    assert selecting.wait(60)
+    assert filled.replays.recover() == []  # as another process does when it starts
+    go_on.set()
+    ended = filled.installation.operations.wait(status.id, 60)
+    assert ended.state == "succeeded", ended.problem
+    assert not (filled.installation.settings.state_dir / "replays" / status.id).exists()
+
+
+def test_a_selection_that_fails_leaves_nothing_on_the_disk(filled: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*more: Any) -> Any:
+        raise KafkaUnavailable("No space left on the device, say.", hint="")
+
+    monkeypatch.setattr(pipeline.replay.replays, "spool", full)
+    status = filled.replay(Selection(filter="country=eq.FR"))
+    assert (status.problem or {})["code"] == "kafka-unavailable"
+    assert not (filled.installation.settings.state_dir / "replays" / status.id).exists()
 
 
 def test_only_a_dry_run_can_be_a_rehearsal(filled: Shop) -> None:
