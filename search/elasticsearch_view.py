@@ -84,7 +84,9 @@ class ElasticsearchView:
         inside = _inside(self.head)
         query: dict[str, Any] = {
             "bool": {
-                "filter": [lowered(search.where), *inside["filter"]],
+                # Elasticsearch looks at `must` first: where a segment has nothing of it, it looks no further.
+                "must": [{"constant_score": {"filter": lowered(search.where), "boost": 0.0}}],
+                "filter": inside["filter"],
                 "must_not": inside["must_not"],
                 "should": [
                     {"constant_score": {"filter": lowered(part), "boost": weight}}
