@@ -10,17 +10,23 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import pipeline.replay.rehearsal
 import pipeline.replay.replays
+import pipeline.replay.work_list
 from pipeline.broker import KafkaUnavailable, MockBroker
+from pipeline.curate import DUPLICATE
+from pipeline.processor import Processor
+from pipeline.publish import Publisher
 from pipeline.replay.selection import BadSelection, Selection
 from pipeline.replay.timestamps import Now, Rule, Shift, Spread
 from pipeline.replay.work_list import WorkList
+from pipeline.source import Source
 from pipeline.tables import CURATED, QUARANTINE, RAW
 from pipeline.transactions import KEY, SCHEMA
-from tests.pipeline.conftest import TOPIC, counts, stored
+from tests.pipeline.conftest import TOPIC, counts, ends, stored
 from tests.pipeline.repush import Shop, shop
 
 
@@ -110,6 +116,24 @@ def test_all_history_is_re_pushed_and_every_row_is_there_once(filled: Shop) -> N
     assert {row["replay_id"] for row in stored(lake, RAW)} == {status.id}
 
 
+def test_messages_of_one_id_that_differ_are_each_sent_as_they_were_and_take_their_own_places(filled: Shop) -> None:
+    lake = filled.installation.lake
+    rows = Source(3, corrupted=0).live(datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC), 2).table()
+    rows = rows.set_column(0, KEY, pa.array(["txn_twice"] * 2))
+    rows = rows.set_column(rows.schema.get_field_index("city"), "city", pa.array(["Lyon", "Nantes"]))
+    Publisher(filled.broker, TOPIC).send(rows)
+    with closing(Processor(filled.broker, TOPIC, filled.tables, linger=0.1)) as processor:
+        processor.drain(ends(filled.broker))
+    with filled.processing():
+        status = filled.replay(Selection(keys=("txn_twice",)))
+    assert status.result is not None, status.problem
+    assert status.result["outcome"] == "verified", status.result
+    twice = f"quarantine ({DUPLICATE})"
+    assert status.result["moves"] == {"curated -> curated": 1, f"{twice} -> {twice}": 1}
+    mine = [row for row in stored(lake, RAW) if row[KEY] == "txn_twice"]
+    assert sorted((row["city"], row["replay_id"]) for row in mine) == [("Lyon", status.id), ("Nantes", status.id)]
+
+
 def test_a_dry_run_says_what_would_happen_and_sends_nothing(filled: Shop) -> None:
     before = filled.broker.ends(TOPIC)
     status = filled.replay(Selection(everything=True), dry_run=True)
@@ -170,7 +194,7 @@ def test_a_dry_run_whose_process_died_is_cleaned_up_and_never_sent(
 
 def test_nobody_cleans_up_after_a_dry_run_that_is_at_work(filled: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     selecting, go_on = threading.Event(), threading.Event()
-    spool = pipeline.replay.replays.spool
+    spool = pipeline.replay.work_list.spool
 
     def slow(*more: Any) -> Any:
         selecting.set()
