@@ -38,7 +38,7 @@ from pipeline.source import Source
 from pipeline.tables import TransactionTables
 from pipeline.transactions import KEY, RAW_SCHEMA
 
-RECORDS = int(os.environ.get("BENCH_PIPELINE_RECORDS", "400000"))
+RECORDS = int(os.environ.get("BENCH_PIPELINE_RECORDS", "200000"))
 HISTORY = tuple(map(int, os.environ.get("BENCH_PIPELINE_HISTORY", "100000,300000,1000000").split(",")))
 _PARTITIONS = 4
 _BASE = 50_000  # records that are made one by one; more are these with other ids

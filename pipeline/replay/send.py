@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
 from typing import Final
@@ -51,7 +50,6 @@ class Sender:
         self._group = f"sluice-replay-{replay_id}"
         self._marker = TopicPartition(work.plan.topic, 0)
         self._producer: Producer | None = None
-        self._ahead: tuple[tuple[int, int], Future[list[Message]]] | None = None
         with closing(broker.consumer(**{"group.id": self._group})) as consumer:
             self._member = consumer.consumer_group_metadata()
 
@@ -65,10 +63,6 @@ class Sender:
         Raises:
             KafkaUnavailable: Kafka took nothing, several times in a row.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="replay") as maker:
-            self._run(maker, rate, progress)
-
-    def _run(self, maker: Executor, rate: float | None, progress: Callable[[int], None]) -> None:
         size = TRANSACTION if rate is None else max(1, min(TRANSACTION, int(rate * _SECONDS_A_TRANSACTION)))
         sent, failures = -1, 0
         while sent < self._work.plan.total:
@@ -79,7 +73,7 @@ class Sender:
                     continue
                 start = time.monotonic()
                 following = min(sent + size, self._work.plan.total)
-                self._transaction(maker, sent, following)
+                self._transaction(sent, following)
                 sent, failures = following, 0
                 if rate is not None:
                     time.sleep(max(0.0, size / rate - (time.monotonic() - start)))
@@ -118,33 +112,21 @@ class Sender:
             [found] = consumer.committed([self._marker], timeout=TIMEOUT)
             return max(found.offset, 0)
 
-    def _transaction(self, maker: Executor, first: int, end: int) -> None:
+    def _transaction(self, first: int, end: int) -> None:
         producer = self._producer
         assert producer is not None  # noqa: S101 - `run` begins
         topic = self._work.plan.topic
         producer.begin_transaction()
-        for key, payload, stamp, header in self._made(first, end - first):
+        for key, payload, stamp, header in messages(self._id, self._work, first, end - first):
             while True:
                 try:
                     producer.produce(topic, payload, key, timestamp=stamp, headers=[(HEADER, header)])
                     break
                 except BufferError:
                     producer.poll(0.1)
-        following = min(end - first, self._work.plan.total - end)
-        if following:  # made while Kafka commits these
-            self._ahead = (end, following), maker.submit(self._make, end, following)
         marker = TopicPartition(topic, self._marker.partition, end)
         producer.send_offsets_to_transaction([marker], self._member, TIMEOUT)
         producer.commit_transaction(TIMEOUT)
-
-    def _make(self, first: int, count: int) -> list[Message]:
-        return list(messages(self._id, self._work, first, count))
-
-    def _made(self, first: int, count: int) -> list[Message]:
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] == (first, count):
-            return ahead[1].result()
-        return self._make(first, count)
 
 
 def messages(replay_id: str, work: WorkList, first: int, count: int) -> Iterator[Message]:
