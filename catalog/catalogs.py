@@ -77,15 +77,16 @@ class SqlTables:
 
 
 def _open_sql(uri: str, settings: Settings) -> SqlCatalog:
-    from pyiceberg.catalog.sql import SqlCatalog
     from sqlalchemy import text
     from sqlalchemy.exc import SQLAlchemyError
 
+    from catalog.database import DatabaseCatalog
+
     properties = {"warehouse": _warehouse(settings), **settings.catalog_properties, "uri": uri}
     try:
-        catalog = SqlCatalog("lake", **properties)
+        catalog = DatabaseCatalog("lake", **properties)
     except SQLAlchemyError:  # two processes that start on an empty folder both create the catalog's tables
-        catalog = SqlCatalog("lake", **properties)
+        catalog = DatabaseCatalog("lake", **properties)
     if catalog.engine.dialect.name == "sqlite":
         with catalog.engine.connect() as connection:
             connection.execute(text("PRAGMA journal_mode=WAL"))  # readers never wait for a commit; it lasts

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
+from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from pyiceberg.schema import Schema
 from pyiceberg.types import (
     BinaryType,
@@ -186,3 +187,10 @@ def test_types_have_the_names_that_trino_gives_them(kind, name):
 def test_a_type_that_trino_lacks_has_no_name():
     with pytest.raises(KeyError):
         trino_type(GeometryType())
+
+
+def test_a_namespace_that_another_process_made_meanwhile_exists_already(lake, monkeypatch):
+    monkeypatch.setattr(type(lake.iceberg), "_namespace_exists", lambda *_: False, raising=False)
+    monkeypatch.setattr(type(lake.iceberg), "namespace_exists", lambda *_: False)
+    with pytest.raises(NamespaceAlreadyExistsError):
+        lake.iceberg.create_namespace("raw")
