@@ -19,6 +19,7 @@ from tests.stack import (
     open_run,
     postgres_database,
     postgres_url,
+    trino,
     trino_url,
     unique_name,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "mlflow_url",
     "postgres_database",
     "postgres_url",
+    "trino",
     "trino_url",
     "unique_name",
 ]

@@ -10,10 +10,10 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psycopg
@@ -23,6 +23,7 @@ from pyiceberg.catalog.hive import HiveCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from trino.dbapi import connect
 
 from infra.db import Database
 from infra.errors import Problem
@@ -69,6 +70,23 @@ def address(server: str) -> str:
 def trino_url() -> str:
     """`http://host:port` of a Trino whose catalog `lake` is over the metastore of `hive_url`."""
     return address("trino")
+
+
+Ask = Callable[[str], Sequence[Any]]
+
+
+@pytest.fixture
+def trino(trino_url: str) -> Iterator[Ask]:
+    """Gives the rows of a statement, as Trino's own client gets them from the namespace `raw`."""
+    host, _, port = trino_url.removeprefix("http://").partition(":")
+    with closing(connect(host=host, port=int(port), user="tests", catalog="lake", schema="raw")) as connection:
+
+        def ask(sql: str) -> Sequence[Any]:
+            cursor = connection.cursor()
+            cursor.execute(sql)
+            return [tuple(row) for row in cursor.fetchall()]
+
+        yield ask
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -135,3 +136,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(Settings(state_dir=folder / "state", lake_dir=folder / "lake", kafka=broker.bootstrap)) as server:
         yield server
     broker.close()
+
+
+def ended(server: Server, replay: str) -> dict[str, Any]:
+    """How a replay ended."""
+    for _ in range(600):
+        found: dict[str, Any] = server.get(f"/v1/replays/{replay}").json()
+        if found["ended_at"]:
+            return found
+        time.sleep(0.05)
+    pytest.fail("it did not end")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from pipeline.broker import MockBroker
 from pipeline.tables import RAW
 from policies.people import create_user
 from policies.tokens import issue
-from tests.api.conftest import Server
+from tests.api.conftest import Server, ended
 from tests.pipeline.conftest import TOPIC, ends, stored
 from tests.pipeline.repush import Shop, shop
 
@@ -76,12 +75,7 @@ def approved(server: Server, replay: str) -> dict[str, Any]:
     """How a replay ended after its approval."""
     answer = server.call("POST", f"/v1/replays/{replay}/approve")
     assert answer.status_code == 200, answer.text
-    for _ in range(600):
-        found: dict[str, Any] = server.get(f"/v1/replays/{replay}").json()
-        if found["ended_at"]:
-            return found
-        time.sleep(0.05)
-    pytest.fail("it did not end")
+    return ended(server, replay)
 
 
 def test_the_second_person_can_approve_after_a_restart(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,7 @@ from pipeline.tables import QUARANTINE, RAW
 from pipeline.transactions import KEY
 from policies.people import create_user
 from policies.tokens import issue
-from tests.api.conftest import Server
+from tests.api.conftest import Server, ended
 from tests.pipeline.conftest import NOW, TOPIC, stored
 from tests.pipeline.repush import Shop, shop
 
@@ -53,15 +52,6 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Ser
                     }
                     assert server.call("POST", "/v1/grants", json=grant).status_code == 201
                 yield there, server
-
-
-def ended(server: Server, replay: str) -> dict[str, Any]:
-    for _ in range(600):
-        found: dict[str, Any] = server.get(f"/v1/replays/{replay}").json()
-        if found["ended_at"]:
-            return found
-        time.sleep(0.05)
-    pytest.fail("it did not end")
 
 
 def test_a_replay_waits_for_a_second_person_and_ends_with_a_proof(opened: tuple[Shop, Server]) -> None:

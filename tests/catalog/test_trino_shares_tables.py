@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,18 +11,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from trino.dbapi import connect
 
 from catalog.lake import Lake
 from catalog.register import register
 from catalog.resources import Resource
 from infra.settings import Settings
-from tests.stack import only_user
+from tests.stack import Ask, only_user
 
 pytestmark = [pytest.mark.trino, pytest.mark.hive]
 
 T = Resource.table("raw.t")
-Ask = Callable[[str], Sequence[Any]]
 
 
 @pytest.fixture
@@ -31,19 +28,6 @@ def settings(hive_url: str, tmp_path: Path) -> Iterator[Settings]:
     (tmp_path / "lake").mkdir()
     with only_user(hive_url) as uri:
         yield Settings(state_dir=tmp_path / "state", lake_dir=tmp_path / "lake", catalog="hive", catalog_uri=uri)
-
-
-@pytest.fixture
-def trino(trino_url: str) -> Iterator[Ask]:
-    host, _, port = trino_url.removeprefix("http://").partition(":")
-    with closing(connect(host=host, port=int(port), user="tests", catalog="lake", schema="raw")) as connection:
-
-        def ask(sql: str) -> Sequence[Any]:
-            cursor = connection.cursor()
-            cursor.execute(sql)
-            return [tuple(row) for row in cursor.fetchall()]
-
-        yield ask
 
 
 @pytest.fixture

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
-from trino.dbapi import connect
 
 from catalog.lake import Lake
 from infra.settings import Settings
@@ -23,10 +21,9 @@ from pipeline.source import Source
 from pipeline.tables import RAW, TransactionTables
 from pipeline.transactions import KEY
 from tests.pipeline.conftest import TOPIC, ends
-from tests.stack import only_user
+from tests.stack import Ask, only_user
 
 pytestmark = [pytest.mark.trino, pytest.mark.hive]
-Ask = Callable[[str], Sequence[Any]]
 
 
 @pytest.fixture
@@ -36,19 +33,6 @@ def shared(hive_url: str, tmp_path: Path) -> Iterator[Lake]:
         where = Settings(state_dir=tmp_path / "state", lake_dir=tmp_path / "lake", catalog="hive", catalog_uri=uri)
         with closing(Lake(where)) as lake:
             yield lake
-
-
-@pytest.fixture
-def trino(trino_url: str) -> Iterator[Ask]:
-    host, _, port = trino_url.removeprefix("http://").partition(":")
-    with closing(connect(host=host, port=int(port), user="tests", catalog="lake", schema="raw")) as connection:
-
-        def ask(sql: str) -> Sequence[Any]:
-            cursor = connection.cursor()
-            cursor.execute(sql)
-            return [tuple(row) for row in cursor.fetchall()]
-
-        yield ask
 
 
 def test_trino_reads_what_the_processor_writes_and_what_it_changes_stays(

@@ -13,10 +13,10 @@ from catalog.lake import Lake
 from catalog.resources import Resource
 from search.elasticsearch import ElasticsearchIndex
 from tests.catalog.conftest import lake
-from tests.catalog.test_trino_shares_tables import settings, trino
+from tests.catalog.test_trino_shares_tables import settings
 from tests.search.conftest import House, rule, settled
 
-__all__ = ["lake", "settings", "trino"]  # fixtures
+__all__ = ["lake", "settings"]  # fixtures
 pytestmark = [pytest.mark.trino, pytest.mark.hive, pytest.mark.elasticsearch]
 
 T = Resource.table("raw.t")
