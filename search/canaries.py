@@ -18,7 +18,7 @@ from sql.canaries import CANARY_MASKS, CANARY_POLICY, CANARY_WORD, canary_access
 from sql.door import Door
 from sql.engines import Engine
 
-_PATIENCE: Final = 2.0  # seconds
+_PATIENCE: Final = 2.0  # seconds that whoever asks /readyz is kept waiting for an index
 
 
 class SearchCanaries:
@@ -26,12 +26,14 @@ class SearchCanaries:
 
     Args:
         lake, engine, index, keys: those that answer everybody. The engine has to know where rows lie.
+        patience: seconds that a look may take before its asker is told of the last one instead.
     """
 
-    def __init__(self, lake: Lake, engine: Engine, index: Index, keys: Keys) -> None:
+    def __init__(self, lake: Lake, engine: Engine, index: Index, keys: Keys, *, patience: float = _PATIENCE) -> None:
         door = Door(lake, CANARY_POLICY, engine, keys)
         self._search = SearchDoor(lake, CANARY_POLICY, door, index, keys, listed=canary_in)
         self._looker = ThreadPoolExecutor(1, "search-canaries")
+        self._patience = patience
         self._looking: Future[list[str]] | None = None
         self._found: list[str] = []
 
@@ -39,7 +41,7 @@ class SearchCanaries:
         """What does not hold: as of now, or, while the index takes its time, as of the last look that came to an end:
         search is not what a server's readiness may wait for."""
         looking = self._looking or self._looker.submit(lambda: list(self._look()))
-        self._looking = looking if wait([looking], _PATIENCE).not_done else None
+        self._looking = looking if wait([looking], self._patience).not_done else None
         if self._looking is None:
             self._found = looking.result()
         return iter(self._found)

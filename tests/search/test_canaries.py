@@ -24,7 +24,7 @@ KEYS = Keys(b"a secret of at least thirty-two bytes")
 @pytest.fixture
 def canaries(house: House) -> Iterator[Canaries]:
     with closing(DuckDb(house.lake.settings, house.lake, KEYS)) as engine:
-        look = SearchCanaries(house.lake, engine, house.index, KEYS)
+        look = SearchCanaries(house.lake, engine, house.index, KEYS, patience=60.0)
         made = Canaries(house.lake, engine, KEYS, 0.0, beside=[look.failures])
         made.prepare()
         yield made
