@@ -1,4 +1,4 @@
-"""Trees written in Trino's dialect.
+"""Trees written in Trino's dialect, and read again.
 
 Before it writes a SELECT, sqlglot looks on several copies of it for what Trino has not: QUALIFY, DISTINCT ON, semi
 joins, UNNEST among the columns. `sql.rules.allowed` refuses these, so that nothing is left to find; the copies took
@@ -11,7 +11,10 @@ from typing import Final
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import SqlglotError
 from sqlglot.generator import Generator
+
+from sql.governed import REPORT, NotGoverned
 
 _TRINO: Final = Dialect.get_or_raise("trino")
 _FORMS: Final = {**_TRINO.generator()._dispatch, exp.Select: Generator.select_sql}
@@ -27,3 +30,18 @@ def trino_sql(tree: exp.Expr, *, copy: bool = True) -> str:
     generator = _TRINO.generator(comments=False, identify=True)
     generator._dispatch = _FORMS  # the one way: a compiled class has no subclasses
     return str(generator.generate(tree, copy=copy))
+
+
+def read_again(sql: str) -> exp.Expr:
+    """The tree of a text that was generated.
+
+    Raises:
+        NotGoverned: it is not one statement.
+    """
+    try:
+        trees = _TRINO.parse(sql)
+    except SqlglotError:
+        raise NotGoverned("No statement.", hint=REPORT) from None
+    if len(trees) != 1 or trees[0] is None:
+        raise NotGoverned("Not one statement.", hint=REPORT)
+    return trees[0]

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import pyarrow as pa
 from sqlglot import exp
 
 from catalog.relations import Relation
+from infra.errors import Internal
 from policies.decision import Decision
+
+REPORT: Final = "Report this, with the request's id."
+
+
+class NotGoverned(Internal):
+    code, title = "not-governed", "The rewritten query did not pass its check"
 
 
 @dataclass(frozen=True, slots=True)

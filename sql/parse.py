@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 import pyarrow as pa
@@ -15,7 +16,6 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify_columns import qualify_columns, quote_identifiers, validate_qualify_columns
 from sqlglot.optimizer.qualify_tables import qualify_tables
 from sqlglot.optimizer.scope import traverse_scope
-from sqlglot.schema import MappingSchema
 
 from catalog.arrow_types import lake_type, trino_type
 from catalog.resources import Resource, ResourceNotFound
@@ -28,10 +28,11 @@ from sql.reading import BadSql, read
 from sql.result import OutputColumn
 from sql.rules.allowed import check_allowed
 from sql.show import BadShow, show
+from sql.shown_columns import ShownColumns
 from sql.values import Value, parse_value
 
 _TRINO: Final = Dialect.get_or_raise("trino")
-_UNRESOLVED = re.compile(r"Column '([^'\n]*)' could not be resolved")
+_UNRESOLVED = re.compile(r"Column '([^'\n]*)' could not be resolved|Unknown column: ([^\n]*)")
 _COLUMNS_HINT = "DESCRIBE or the table's page lists its columns."
 _LABEL = "sluice.label"
 _VERSION_HINT = "Write FOR VERSION AS OF 123 or FOR TIMESTAMP AS OF TIMESTAMP '2026-11-24 09:30:00 UTC'."
@@ -68,7 +69,10 @@ class Parsed:
         self._tables = [table for table, listing in listed if listing is None]
         self._listed = [(table, listing) for table, listing in listed if listing is not None]
         self._resources: Sequence[tuple[exp.Table, Resource]] | None = None
-        self._placeholders = sorted({node.name for node in tree.find_all(exp.Placeholder)})
+
+    @cached_property
+    def _placeholders(self) -> Sequence[str]:
+        return sorted({node.name for node in self.tree.find_all(exp.Placeholder)})
 
     @property
     def lists_anything(self) -> bool:
@@ -132,9 +136,9 @@ class Parsed:
         return Version(as_of=moment if isinstance(moment, datetime) else None)
 
     def pin(self, table: exp.Table, pinned: exp.Table) -> None:
-        """Puts the looked-up name and version in the place of the written one."""
+        """Puts the looked-up name and version, which are used up, in the place of the written one."""
         for part in ("this", "db", "catalog", "version"):
-            table.set(part, pinned.args[part].copy() if pinned.args.get(part) is not None else None)
+            table.set(part, pinned.args.get(part))
 
     def qualified(self, relations: Mapping[RelationKey, GovernedRelation]) -> exp.Query:
         """The tree with every column traced to its source; only columns that are shown exist.
@@ -144,11 +148,13 @@ class Parsed:
         """
         _keep_labels(self.tree)
         try:
-            tree = _qualify(self.tree, self._schema(relations))
+            tree = _qualify(self.tree, self._columns(relations))
         except (OptimizeError, SqlglotError) as error:
             column = _UNRESOLVED.match(str(error))
             if column is not None:
-                raise ColumnNotFound(f"Column '{column[1][:80]}' cannot be resolved.", hint=_COLUMNS_HINT) from None
+                raise ColumnNotFound(
+                    f"Column '{(column[1] or column[2])[:80]}' cannot be resolved.", hint=_COLUMNS_HINT
+                ) from None
             raise BadSql(_first_line(error), hint=_COLUMNS_HINT) from None
         if not isinstance(tree, exp.Query):
             raise BadSql("Only queries are taken.", hint="Write SELECT …")
@@ -156,16 +162,13 @@ class Parsed:
         _label(tree)
         return tree
 
-    def _schema(self, relations: Mapping[RelationKey, GovernedRelation]) -> MappingSchema:
-        # One for each question: it remembers every tree that it was asked with.
-        schema = MappingSchema(dialect=_TRINO, normalize=False)
-        for (namespace, name, _), governed in relations.items():
-            shown = frozenset(governed.decision.columns)
-            columns = {column.name: column.type for column in governed.relation.columns if column.name in shown}
-            schema.add_table(exp.table_(name, db=namespace, catalog="lake", quoted=True), columns, dialect=_TRINO)
-        for table, listing in self._listed:
-            schema.add_table(table.copy(), dict(listing.columns), dialect=_TRINO)
-        return schema
+    def _columns(self, relations: Mapping[RelationKey, GovernedRelation]) -> ShownColumns:
+        found: dict[RelationKey, Mapping[str, str]] = {}
+        for key, item in relations.items():
+            shown = frozenset(item.decision.columns)
+            found[key] = {column.name: column.type for column in item.relation.columns if column.name in shown}
+        found.update((relation_key(table), dict(listing.columns)) for table, listing in self._listed)
+        return ShownColumns(found)
 
     def bind(self, parameters: Mapping[str, Value | None]) -> dict[str, Value | None]:
         """The values of the placeholders that the query has."""
@@ -175,11 +178,11 @@ class Parsed:
         return {name: parameters[name] for name in self._placeholders}
 
 
-def _qualify(tree: exp.Query, schema: MappingSchema) -> exp.Expr:
+def _qualify(tree: exp.Query, columns: ShownColumns) -> exp.Expr:
     """What sqlglot's `qualify` does, but for what it notes on columns for BigQuery."""
     named = qualify_tables(normalize_identifiers(tree, dialect=_TRINO), dialect=_TRINO)
     # Trino knows no alias of the SELECT list in WHERE, GROUP BY and HAVING: a column of that name is meant.
-    traced = qualify_columns(named, schema, expand_alias_refs=False)
+    traced = qualify_columns(named, columns, expand_alias_refs=False)
     return validate_qualify_columns(quote_identifiers(traced, dialect=_TRINO, identify=True))
 
 

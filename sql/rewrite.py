@@ -8,19 +8,13 @@ from typing import Final
 
 import pyarrow as pa
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect
 from sqlglot.optimizer.scope import traverse_scope
 
-from infra.errors import Internal
-from sql.generate import trino_sql
-from sql.governed import _SEAL, Governed, GovernedRelation, RelationKey, relation_key
-from sql.rules.governed_relations import governed_relations, sub_select
+from sql.generate import read_again, trino_sql
+from sql.governed import _SEAL, REPORT, Governed, GovernedRelation, NotGoverned, RelationKey, relation_key
+from sql.rules.governed_relations import expand, governed_relations, sub_select
 
-_TRINO: Final = Dialect.get_or_raise("trino")
-
-
-class NotGoverned(Internal):
-    code, title = "not-governed", "The rewritten query did not pass its check"
+_SHOWN: Final = "shown by a sub-select "
 
 
 def govern(
@@ -45,11 +39,11 @@ def govern(
     """
     for governed in relations.values():
         if not governed.decision.allowed:
-            raise NotGoverned("A relation without an allowing decision.", hint="Report this, with the request's id.")
-    if not enforced:
-        tree = governed_relations(tree, relations, frozenset(lists), positions=positions)
+            raise NotGoverned("A relation without an allowing decision.", hint=REPORT)
+    shown = [] if enforced else governed_relations(tree, relations, frozenset(lists), positions=positions)
     sql = trino_sql(tree)
     verify(sql, relations, frozenset(lists), positions=positions, enforced=enforced)
+    expand(shown)
     return Governed(tree=tree, sql=sql, relations=relations, lists=lists, positions=positions, seal=_SEAL)
 
 
@@ -67,28 +61,25 @@ def verify(
     Raises:
         NotGoverned: it is not.
     """
-    tree = _read(sql)
-    tables = sum(1 for table in tree.find_all(exp.Table) if table.args.get("db"))
-    seen = 0
-    around: list[tuple[exp.Expr, RelationKey]] = []
-    for scope in traverse_scope(tree):
-        for source in scope.sources.values():
-            if isinstance(source, exp.Table):
-                seen += 1
-                key = relation_key(source)
-                if key not in lists and not (enforced and key in relations):
-                    around.append((scope.expression, key))
-    if seen != tables:
-        raise NotGoverned("A table that no scope knows.", hint="Report this, with the request's id.")
-    for expression, key in around:
-        expected = sub_select(relations[key], positions=positions).text if key in relations else None
-        # The tree was read for this check only: writing it may change it.
-        if trino_sql(expression, copy=False) != expected:
-            raise NotGoverned("A table outside its sub-select.", hint="Report this, with the request's id.")
-
-
-def _read(sql: str) -> exp.Expr:
-    trees = _TRINO.parse(sql)
-    if len(trees) != 1 or trees[0] is None:
-        raise NotGoverned("Not one statement.", hint="Report this, with the request's id.")
-    return trees[0]
+    # A sub-select that is written as it has to be is put in by a name. Text between parentheses stands for itself, so
+    # what is left has to be a query that reads those names, each as often as it was put in, and lists.
+    names: dict[str, int] = {}
+    for number, governed in enumerate([] if enforced else relations.values()):
+        text = f"({sub_select(governed, positions=positions).text})"
+        names[f"{_SHOWN}{number}"] = sql.count(text)
+        sql = sql.replace(text, f'"{_SHOWN}{number}"')
+    tree = read_again(sql)
+    tables = [table for table in tree.find_all(exp.Table) if table.args.get("db") or table.name in names]
+    sources = [
+        source for scope in traverse_scope(tree) for source in scope.sources.values() if isinstance(source, exp.Table)
+    ]
+    if len(sources) != len(tables):
+        raise NotGoverned("A table that no scope knows.", hint=REPORT)
+    for source in sources:
+        key = relation_key(source)
+        if source.name in names and not source.args.get("db"):
+            names[source.name] -= 1
+        elif key not in lists and not (enforced and key in relations):
+            raise NotGoverned("A table outside its sub-select.", hint=REPORT)
+    if any(names.values()):
+        raise NotGoverned("A sub-select that is none.", hint=REPORT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,10 +13,23 @@ from catalog.lru import Lru
 from catalog.relations import Column
 from policies.decision import View
 from policies.masks import MASKS
-from sql.generate import trino_sql
-from sql.governed import GovernedRelation, RelationKey, relation_key
+from sql.generate import read_again, trino_sql
+from sql.governed import REPORT, GovernedRelation, NotGoverned, RelationKey, relation_key
 from sql.rows import FILE, POSITION, table_of
 from sql.values import typed
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One sub-select in a tree, still as the text that it will be written as.
+
+    Args:
+        text: its node, the only thing within the parentheses.
+        select: what belongs there.
+    """
+
+    text: exp.Var
+    select: SubSelect
 
 
 def governed_relations(
@@ -25,8 +38,9 @@ def governed_relations(
     lists: frozenset[RelationKey] = frozenset(),
     *,
     positions: bool = False,
-) -> exp.Query:
-    """Rewrites a tree in place.
+) -> list[Shown]:
+    """Rewrites a tree in place, except that each sub-select is a text yet: `expand` makes it a tree. Most of a query
+    are the columns of its relations, and their text is known.
 
     Sources are told apart by scope, never by name: a common table expression that is called like a table stays what
     it is, and the table inside of it is replaced.
@@ -37,14 +51,24 @@ def governed_relations(
         lists: tables that stay as they are, since they hold nothing but what the caller may see.
         positions: show `$file` and `$pos` as well.
     """
+    found = []
     for scope in traverse_scope(tree):
         for alias, (node, source) in scope.selected_sources.items():
             if isinstance(source, exp.Table) and isinstance(node, exp.Table) and relation_key(node) not in lists:
-                shown = sub_select(relations[relation_key(node)], positions=positions).tree.copy().subquery(copy=False)
+                select = sub_select(relations[relation_key(node)], positions=positions)
+                shown = Shown(exp.Var(this=select.text), select)
+                around = exp.Subquery(this=shown.text)
                 # Of `FROM (a JOIN b ON …)` sqlglot hangs the join on a.
-                shown.set("joins", [join.pop() for join in node.args.get("joins") or ()])
-                node.replace(exp.alias_(shown, alias, table=True, quoted=True, copy=False))
-    return tree
+                around.set("joins", [join.pop() for join in node.args.get("joins") or ()])
+                node.replace(exp.alias_(around, alias, table=True, quoted=True, copy=False))
+                found.append(shown)
+    return found
+
+
+def expand(shown: Iterable[Shown]) -> None:
+    """Makes trees of the sub-selects, in place."""
+    for each in shown:
+        each.text.replace(each.select.tree.copy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +84,21 @@ _MADE: Final[Lru[tuple[int, int, bool], tuple[GovernedRelation, SubSelect]]] = L
 
 
 def sub_select(governed: GovernedRelation, *, positions: bool) -> SubSelect:
-    """`SELECT masked columns FROM relation WHERE row filters`, columns listed one by one; worked out once."""
+    """`SELECT masked columns FROM relation WHERE row filters`, columns listed one by one; worked out once.
+
+    Raises:
+        NotGoverned: its text, read again, is not what was meant.
+    """
 
     def make() -> tuple[GovernedRelation, SubSelect]:
         tree = _sub_select(governed, positions=positions)
-        return governed, SubSelect(tree, trino_sql(tree))
+        text = trino_sql(tree)
+        again = read_again(text)
+        if trino_sql(again) != text or [relation_key(each) for each in again.find_all(exp.Table)] != [
+            relation_key(table_of(governed.relation))
+        ]:
+            raise NotGoverned("A sub-select that reads something else.", hint=REPORT)
+        return governed, SubSelect(tree, text)
 
     return _MADE.get((id(governed.relation), id(governed.decision), positions), make)[1]
 
