@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -44,6 +45,7 @@ RUNNING: Final = {
 }
 # The kinds of database that Sluice keeps its state in.
 KINDS: Final = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+_TURN: Final = 900.0  # seconds that one waits for what others use: a module of tests has it for some minutes
 _FOLDER: Final = "SLUICE_TEST_STACK"  # tells the workers where the run's own stack is
 
 
@@ -237,12 +239,29 @@ def reachable_folder() -> Iterator[Path]:
 def only_user(hive_uri: str) -> Iterator[str]:
     """Leaves the metastore's namespaces to one test at a time, empty: names in a metastore are everybody's."""
     catalog = HiveCatalog("lake", uri=hive_uri)
-    lock = Path(tempfile.gettempdir()) / f"sluice-hive-{urlsplit(hive_uri).port}.lock"
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _turn(Path(tempfile.gettempdir()) / f"sluice-hive-{urlsplit(hive_uri).port}.lock"):
         empty(catalog)
         yield hive_uri
         empty(catalog)
+
+
+@contextmanager
+def _turn(lock: Path) -> Iterator[None]:
+    """Holds a file's lock, and writes into it who does. Fails, naming the one before, where that takes too long."""
+    with lock.open("a+") as file:
+        deadline = time.monotonic() + _TURN
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    pytest.fail(f"{lock} was not given back within {_TURN:.0f} s by {lock.read_text()}")
+                time.sleep(0.2)
+        file.truncate(0)
+        file.write(f"process {os.getpid()}, {os.environ.get('PYTEST_CURRENT_TEST', 'no test')}")
+        file.flush()
+        yield
 
 
 def empty(catalog: Catalog) -> None:

@@ -75,6 +75,9 @@ def reconcile(
     found = []
     for query_id, methods in heard.items():
         at, user = first[query_id]
+        if not {CREATED, COMPLETED} <= methods:  # it may have begun before `since`
+            known = index.query(door=DOOR, request_id=query_id, limit=_PAGE).requests
+            methods |= {str(entry.intent.get("method")) for entry in known}
         missing = [] if CREATED in methods else ["created"]
         missing += [] if COMPLETED in methods or query_id in running else ["completed"]
         if missing and at <= latest and "_" in query_id:  # questions outside of any query have another id

@@ -154,7 +154,11 @@ def test_nobody_but_trino_tells(server: Server, trino: Told) -> None:
 
 
 def test_what_never_came_is_named(server: Server, trino: Told) -> None:
+    straddling = new_id()
+    trino.opa(straddling)
+    trino.tell(created(straddling))
     start = datetime.now(UTC)
+    trino.tell(completed(straddling))  # its beginning is in the audit, though from before
     whole, no_start, no_end, silent, running = (new_id() for _ in range(5))
     for query in (whole, no_start, no_end, silent):
         trino.opa(query)
