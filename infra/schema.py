@@ -118,7 +118,8 @@ class PolicyVersion(Base):
 class AuditEntry(Base):
     """The audit's index, one row a request: rebuilt from the chained log at will, never the proof itself.
 
-    `sequence` is that of the intent's record; a request id may be the caller's and is no key.
+    `sequence` is that of the intent's record; a request id may be the caller's and is no key. `intent` and `outcome`
+    are the places in the log behind which the two records stand.
     """
 
     __tablename__ = "audit_entries"

@@ -1,32 +1,45 @@
-"""The audit's index: who did what, looked up in Sluice's database, filled from the log behind the requests' back."""
+"""The audit's index: who did what, looked up in Sluice's database, filled from the log behind the requests' back.
+
+It knows what questions are asked by, and where in the log a record stands. The record itself is read there, and checked
+once more.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import JSON, ColumnElement, Executable, bindparam, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from infra.db import Database
 from infra.errors import Unavailable
 from infra.keys import Keys
-from infra.schema import AuditEntry, AuditPosition, AuditResource
+from infra.schema import AuditEntry, AuditPosition, AuditResource, Base
 from infra.settings import Settings
 from policies.audit.chain import Damaged, Place
 from policies.audit.log import audit_folder
-from policies.audit.reader import read_head, records
+from policies.audit.reader import read_head, record_after, records
 
 _BATCH: Final = 500  # records in one transaction: the database's write lock is held for some ten milliseconds
 _INTERVAL: Final = 0.5  # seconds between two looks at the log
 _PATIENCE: Final = 2.0  # seconds that a question waits for the index to catch up
+
+# Written by table, not by class: to make an object of each row would take longer than to write it.
+_ENTRIES: Final = Base.metadata.tables[AuditEntry.__tablename__]
+_RESOURCES: Final = Base.metadata.tables[AuditResource.__tablename__]
+_OUTCOME: Final = (
+    update(_ENTRIES)
+    .where(_ENTRIES.c.sequence == bindparam("intent_sequence"))
+    .values(outcome=bindparam("outcome_place", type_=JSON))
+)
 
 
 class AuditDamaged(Unavailable):
@@ -144,11 +157,11 @@ class AuditIndex:
         question = question.order_by(sequence.desc()).limit(limit + 1)
         with self._db.reading() as session:
             found = session.scalars(question).all()
-        return AuditPage(
-            tuple(_request(entry) for entry in found[:limit]),
-            found[limit - 1].sequence if len(found) > limit else None,
-            behind,
-        )
+        try:
+            requests = tuple(self._request(entry) for entry in found[:limit])
+        except Damaged as damage:
+            raise _damaged(damage) from damage
+        return AuditPage(requests, requests[-1].sequence if len(found) > limit else None, behind)
 
     def catch_up(self, patience: float | None = None, progress: Callable[[int, int], None] | None = None) -> int:
         """Indexes what the log holds at the time of the call.
@@ -171,11 +184,7 @@ class AuditIndex:
                 if progress:
                     progress(reached, end.sequence)
         except Damaged as damage:
-            raise AuditDamaged(
-                f"The audit log can't be vouched for from record {damage.sequence} on.",
-                hint="Keep the audit folder as it is and run `sluice audit verify`.",
-                first_bad_sequence=damage.sequence,
-            ) from damage
+            raise _damaged(damage) from damage
         return max(0, end.sequence - reached)
 
     def rebuild(self, progress: Callable[[int, int], None] | None = None) -> None:
@@ -206,26 +215,44 @@ class AuditIndex:
     def _index_batch(self, end: Place) -> int:
         with self._db.writing() as session:
             row = session.get(AuditPosition, 1, with_for_update=True)
-            place = Place() if row is None else _place(row)
+            before = place = Place() if row is None else _place(row)
             entries: dict[int, dict[str, Any]] = {}
             outcomes = []
             resources = []
-            for place, raw in islice(records(self._folder, self._key, place, end), _BATCH):  # noqa: B020 - it moves on
+            for place, raw in islice(records(self._folder, self._key, before, end), _BATCH):
                 record = orjson.loads(raw)
                 if record["kind"] == "intent":
-                    entries[place.sequence] = _entry(record)
+                    entries[place.sequence] = _entry(record, before)
                     touched = dict.fromkeys(record.get("resources", ()))
                     resources += [{"resource": name, "sequence": place.sequence} for name in touched]
                 elif record["kind"] == "outcome" and record["intent"] in entries:
-                    entries[record["intent"]]["outcome"] = record
+                    entries[record["intent"]]["outcome"] = _members(before)
                 elif record["kind"] == "outcome":
-                    outcomes.append({"sequence": record["intent"], "outcome": record})
-            _store(session, AuditEntry, list(entries.values()))
-            _store(session, AuditResource, resources)
-            if outcomes:
-                session.execute(update(AuditEntry), outcomes)
-            session.merge(AuditPosition(id=1, **asdict(place)))
+                    outcomes.append({"intent_sequence": record["intent"], "outcome_place": _members(before)})
+                before = place
+            _store(session, insert(_ENTRIES), list(entries.values()))
+            _store(session, insert(_RESOURCES), resources)
+            _store(session, _OUTCOME, outcomes)
+            session.merge(AuditPosition(id=1, **_members(place)))
         return place.sequence
+
+    def _request(self, entry: AuditEntry) -> AuditedRequest:
+        intent = self._record(entry.intent)
+        return AuditedRequest(
+            sequence=entry.sequence,
+            request_id=entry.request_id,
+            at=entry.at,
+            principal=entry.principal,
+            door=entry.door,
+            decision=entry.decision,
+            resources=tuple(intent.get("resources", ())),
+            intent=intent,
+            outcome=None if entry.outcome is None else self._record(entry.outcome),
+        )
+
+    def _record(self, before: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = orjson.loads(record_after(self._folder, self._key, Place(**before)))
+        return found
 
     def _follow(self) -> None:
         while not self._stop.wait(_INTERVAL):
@@ -236,12 +263,12 @@ class AuditIndex:
                 self._stop.wait(_INTERVAL * 10)
 
 
-def _store(session: Session, table: type[AuditEntry | AuditResource], rows: list[dict[str, Any]]) -> None:
+def _store(session: Session, statement: Executable, rows: list[dict[str, Any]]) -> None:
     if rows:
-        session.execute(insert(table), rows)
+        session.connection().execute(statement, rows)
 
 
-def _entry(record: dict[str, Any]) -> dict[str, Any]:
+def _entry(record: dict[str, Any], before: Place) -> dict[str, Any]:
     return {
         "sequence": record["sequence"],
         "request_id": record["request_id"],
@@ -249,22 +276,20 @@ def _entry(record: dict[str, Any]) -> dict[str, Any]:
         "principal": record.get("principal"),
         "door": record["door"],
         "decision": record["decision"],
-        "intent": record,
+        "intent": _members(before),
         "outcome": None,
     }
 
 
-def _request(entry: AuditEntry) -> AuditedRequest:
-    return AuditedRequest(
-        sequence=entry.sequence,
-        request_id=entry.request_id,
-        at=entry.at,
-        principal=entry.principal,
-        door=entry.door,
-        decision=entry.decision,
-        resources=tuple(entry.intent.get("resources", ())),
-        intent=entry.intent,
-        outcome=entry.outcome,
+def _members(place: Place) -> dict[str, Any]:
+    return {name: getattr(place, name) for name in Place.__slots__}
+
+
+def _damaged(damage: Damaged) -> AuditDamaged:
+    return AuditDamaged(
+        f"The audit log can't be vouched for from record {damage.sequence} on.",
+        hint="Keep the audit folder as it is and run `sluice audit verify`.",
+        first_bad_sequence=damage.sequence,
     )
 
 

@@ -57,3 +57,14 @@ def records(folder: Path, key: bytes, start: Place, end: Place | None = None) ->
             raise Damaged(place.sequence + 1, f"the log was cut off here; its head speaks of {end.sequence} records")
     if end is not None and place.hash != end.hash:
         raise Damaged(end.sequence, "the signed head names another record here")
+
+
+def record_after(folder: Path, key: bytes, place: Place) -> bytes:
+    """The one record behind a place.
+
+    Raises:
+        Damaged: it is not as it was written, or gone.
+    """
+    for _, raw in records(folder, key, place):
+        return raw
+    raise Damaged(place.sequence + 1, "the file that held it is gone")

@@ -177,11 +177,16 @@ def test_it_follows_from_file_to_file(settings: Settings, keys: Keys, index: Aud
     assert len(asked(index)) == 60
 
 
-def test_no_answer_from_a_log_that_was_touched(filled: None, index: AuditIndex, settings: Settings) -> None:
+@pytest.mark.parametrize("indexed", [False, True], ids=["before-it-was-indexed", "afterwards"])
+def test_no_answer_from_a_log_that_was_touched(
+    filled: None, index: AuditIndex, settings: Settings, indexed: bool
+) -> None:
+    if indexed:
+        index.catch_up()
     path = settings.state_dir / "audit" / "000001.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"r20"', b'"r02"'))
     with pytest.raises(AuditDamaged) as refused:
-        index.query()
+        index.query(limit=60)
     assert refused.value.extra["first_bad_sequence"] == 41
 
 
