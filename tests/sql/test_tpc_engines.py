@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -85,6 +86,11 @@ def test_what_fails_on_trino_fails_alike(tpcds: Tpc, name: str) -> None:
         with pytest.raises(QueryFailed) as caught:
             tpcds.through(way, text)
         assert caught.value.extra["error"] == FAIL[name]
+
+
+def test_the_page_lists_what_fails() -> None:
+    numbers = ", ".join(str(int(name[1:])) for name in FAIL)
+    assert f"| TPC-DS {numbers} |" in (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
 
 
 def tpcds_query(name: str) -> str:
