@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
@@ -124,19 +125,19 @@ async def stream_response(
     head: Mapping[str, Any] | None = None,
     limit: int | None = None,
 ) -> StreamingResponse:
-    """An answer with all rows, made while it is sent. What fails before the first bytes is still a problem.
+    """An answer with all rows, made while it is sent. What fails before the first rows is still a problem.
 
     Args:
         access, result, format_, headers: of the answer.
         head: members that stand before the rows, where the format is JSON.
         limit: most bytes; an answer that grows beyond is cut off, as any that fails on its way.
     """
-    chunks = format_.encode(_counted(result, access), result.schema)
-    if head and format_.key == "json":
-        chunks = _headed(head, chunks)
-    if limit is not None:
-        chunks = _limited(chunks, limit)
     try:
+        chunks = await run_in_threadpool(_begun, _counted(result, access), result.schema, format_)
+        if head and format_.key == "json":
+            chunks = _headed(head, chunks)
+        if limit is not None:
+            chunks = _limited(chunks, limit)
         first = await run_in_threadpool(next, chunks, b"")
     except BaseException:
         result.close()
@@ -158,6 +159,12 @@ async def stream_response(
             result.close()
 
     return StreamingResponse(body(), media_type=format_.media_type, headers={"Vary": _VARY, **headers})
+
+
+def _begun(batches: Iterator[pa.RecordBatch], schema: pa.Schema, format_: Format) -> Iterator[bytes | memoryview]:
+    """The pieces of an answer, once there are rows or none: some formats begin with bytes that say nothing yet."""
+    first = [batch] if (batch := next(batches, None)) is not None else []
+    return format_.encode(itertools.chain(first, batches), schema)
 
 
 def _headed(head: Mapping[str, Any], chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:

@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.formats import FORMATS, Format
 from api.installation import open_installation
 from tests.api.conftest import Server
 
@@ -70,6 +71,15 @@ def test_every_format(server: Server) -> None:
     parquet = ask(server, sql, accept="application/vnd.apache.parquet").content
     assert pq.read_table(io.BytesIO(parquet)).num_rows == 2
     assert ask(server, sql, accept="image/png").status_code == 406
+
+
+@pytest.mark.parametrize("format_", FORMATS.values(), ids=FORMATS)
+def test_what_fails_before_the_first_row_is_a_problem(server: Server, format_: Format) -> None:
+    sql = "SELECT CAST(status AS bigint) AS n FROM raw.transactions"
+    answer = ask(server, sql, accept=format_.media_type)
+    assert (answer.status_code, answer.json()["code"]) == (422, "query-failed"), answer.text
+    empty = ask(server, "SELECT transaction_id FROM raw.transactions WHERE FALSE", accept=format_.media_type)
+    assert empty.status_code == 200
 
 
 def test_an_older_version(server: Server) -> None:
