@@ -31,6 +31,7 @@ from pipeline.broker import Broker
 from pipeline.processor import Processor
 from pipeline.publish import Publisher
 from pipeline.replay.delivered import read_back
+from pipeline.replay.messages import Messages
 from pipeline.replay.send import Sender
 from pipeline.replay.timestamps import Now
 from pipeline.replay.work_list import Plan, WorkList, spool, store
@@ -69,8 +70,9 @@ def verified_replay(broker: Broker, folder: Path, rounds: int) -> Result:
                 if side == 0:
                     start = time.perf_counter()
                     work = work_list(folder / f"replay-{number}", file, name)
-                    Sender(broker, f"bench-{name}", work).run(None, lambda _sent: None)
-                    if not read_back(broker, f"bench-{name}", work).whole:
+                    messages = Messages(f"bench-{name}", work)
+                    Sender(broker, messages).run(None, lambda _sent: None)
+                    if not read_back(broker, messages).whole:
                         raise RuntimeError("the replay was not delivered whole")
                     ours.append(time.perf_counter() - start)
                     work.delete()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -15,10 +16,12 @@ from confluent_kafka import Message as Read
 from pipeline.arrivals import Arrival
 from pipeline.broker import Broker, place_of
 from pipeline.headers import HEADER
-from pipeline.replay.send import TRANSACTION, Message, beginning, messages
-from pipeline.replay.work_list import WorkList
+from pipeline.replay.messages import Message, Messages
+from pipeline.replay.work_list import Plan
 
 _NOWHERE: Final = -1
+_BLOCK: Final = 1000  # messages that are made again at a time, to be held against one that is not as it should be
+_BLOCKS: Final = 8  # that are kept: partitions are read in turn
 
 
 @dataclass(slots=True)
@@ -54,116 +57,89 @@ class Delivered:
         return not (self.missing or self.doubled or self.altered or self.unexpected)
 
 
-def read_back(broker: Broker, replay_id: str, work: WorkList) -> Delivered:
+def read_back(broker: Broker, messages: Messages) -> Delivered:
     """Reads the topic from where it ended before the replay to where it ends now.
 
-    Of each message a fingerprint is kept, so that memory hardly grows with the replay. Only messages whose fingerprint
-    is not that of the message that was to be sent, made again from the work list, are read once more and compared.
+    A message is told by its fingerprint, so that nothing has to be taken apart, or held, that is as it was to be sent.
 
     Raises:
         MessagesLost, KafkaUnavailable: it can't be read.
     """
-    plan = work.plan
+    plan = messages.work.plan
     found = Delivered(np.full(plan.total, -1, np.int32), np.full(plan.total, -1, np.int64))
-    prints = np.zeros(plan.total, np.int64)
     counts = np.zeros(plan.total, np.int32)
-    mark = beginning(replay_id).encode()
-    ends = broker.ends(plan.topic)
-    ranges = {partition: (plan.starts.get(partition, low), high) for partition, (low, high) in ends.items()}
-    for some in broker.read(plan.topic, ranges):
-        mine: list[Read] = []
-        where: list[int] = []
-        their_prints: list[int] = []
-        for message in some:
-            headers: Any = message.headers()
-            place = _place(headers, mark, plan.total) if headers else None
-            if place is None:
-                continue
-            if place == _NOWHERE:
-                found.unexpected.append(str(Arrival(plan.topic, *place_of(message))))
-                continue
-            mine.append(message)
-            where.append(place)
-            their_prints.append(hash((message.key(), message.value(), message.timestamp(), *headers)))
-        np.add.at(counts, where, 1)
-        found.partitions[where] = np.fromiter(map(Read.partition, mine), np.int32, len(mine))
-        found.offsets[where] = np.fromiter(map(Read.offset, mine), np.int64, len(mine))
-        prints[where] = their_prints
+    fingerprints = messages.fingerprints()
+    order = np.argsort(fingerprints)
+    known = fingerprints[order]
+    odd = _Odd(messages)
+    for some in broker.read(plan.topic, _ranges(broker, plan)):
+        marked: list[Any] = [message for message in some if message.headers()]
+        if not marked:
+            continue
+        theirs = np.array([hash((one.key(), one.value(), one.timestamp(), *one.headers())) for one in marked], np.int64)
+        nearest = np.minimum(np.searchsorted(known, theirs), plan.total - 1)
+        places = np.where(known[nearest] == theirs, order[nearest], _NOWHERE)
+        for number in np.flatnonzero(places == _NOWHERE).tolist():
+            places[number] = odd.place(marked[number], found)
+        ours = places != _NOWHERE
+        places = places[ours]
+        np.add.at(counts, places, 1)
+        found.partitions[places] = np.fromiter(map(Read.partition, marked), np.int32, len(marked))[ours]
+        found.offsets[places] = np.fromiter(map(Read.offset, marked), np.int64, len(marked))[ours]
     found.missing = np.flatnonzero(counts == 0).tolist()
     found.doubled = np.flatnonzero(counts > 1).tolist()
-    suspects = dict(_suspects(replay_id, work, prints, counts > 0))
-    if suspects:
-        found.altered = dict(_altered(broker, replay_id, work, found, suspects))
     return found
 
 
-def _suspects(
-    replay_id: str, work: WorkList, prints: npt.NDArray[np.int64], there: npt.NDArray[np.bool_]
-) -> Iterator[tuple[int, Message]]:
-    """Rows whose message is not as it was to be sent, with the message that was."""
-    for first in range(0, work.plan.total, TRANSACTION):
-        wanted = [
-            hash((key, payload, (TIMESTAMP_CREATE_TIME, stamp), (HEADER, header)))
-            for key, payload, stamp, header in messages(replay_id, work, first, TRANSACTION)
-        ]
-        part = slice(first, first + len(wanted))
-        differ = (prints[part] != np.array(wanted, np.int64)) & there[part]
-        if differ.any():
-            expected = list(messages(replay_id, work, first, TRANSACTION))
-            yield from ((first + place, expected[place]) for place in np.flatnonzero(differ).tolist())
+def _ranges(broker: Broker, plan: Plan) -> dict[int, tuple[int, int]]:
+    return {
+        partition: (plan.starts.get(partition, low), high) for partition, (low, high) in broker.ends(plan.topic).items()
+    }
 
 
-def _altered(
-    broker: Broker, replay_id: str, work: WorkList, found: Delivered, suspects: dict[int, Message]
-) -> Iterator[tuple[int, list[str]]]:
-    """In which fields messages differ."""
-    mark = beginning(replay_id).encode()
-    places = np.array(list(suspects), np.int64)
-    partitions, offsets = found.partitions[places], found.offsets[places]
-    ranges = {}
-    for partition in np.unique(partitions).tolist():
-        there = offsets[partitions == partition]
-        ranges[partition] = int(there.min()), int(there.max()) + 1
-    for some in broker.read(work.plan.topic, ranges):
-        for message in some:
-            headers: Any = message.headers()
-            place = _place(headers, mark, work.plan.total) if headers else None
-            if place not in suspects or (found.partitions[place], found.offsets[place]) != place_of(message):
-                continue
-            key, payload, stamp, header = suspects[place]
-            names = []
-            if message.value() != payload or message.key() != key or headers != [(HEADER, header)]:
-                names = _differences(message.value(), payload, message.key() != key)
-            if message.timestamp() != (TIMESTAMP_CREATE_TIME, stamp):
-                names.append("timestamp")
-            yield place, names
+class _Odd:
+    """Judges messages that are none of those which were to be sent."""
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self._block = lru_cache(_BLOCKS)(lambda number: list(messages.make(number * _BLOCK, _BLOCK)))
+
+    def place(self, message: Any, found: Delivered) -> int:
+        """The place of the row that the message says it is of, after its differences were noted.
+
+        `_NOWHERE` where it belongs to no replay or to another one, or where this replay has no such row.
+        """
+        header = dict(message.headers()).get(HEADER)
+        beginning = self._messages.beginning
+        if header is None or not header.startswith(beginning):
+            return _NOWHERE
+        digits = header[len(beginning) :].partition(b",")[0]
+        if not digits.isdigit() or int(digits) >= self._messages.work.plan.total:
+            found.unexpected.append(str(Arrival(self._messages.work.plan.topic, *place_of(message))))
+            return _NOWHERE
+        place = int(digits)
+        found.altered[place] = list(_differences(message, self._block(place // _BLOCK)[place % _BLOCK]))
+        return place
 
 
-def _place(headers: Any, mark: bytes, total: int) -> int | None:
-    """The place of the row whose message it is, None for a message that is not of this replay.
-
-    Args:
-        headers: of the message, one at least.
-        mark: what the header begins with.
-        total: how many rows there are; a place that is none of theirs is `_NOWHERE`.
-    """
-    name, value = headers[0]
-    if name != HEADER:
-        value = dict(headers).get(HEADER)
-    if value is None or not value.startswith(mark):
-        return None
-    digits = value[len(mark) : value.find(b",", len(mark))]
-    return int(digits) if digits.isdigit() and int(digits) < total else _NOWHERE
+def _differences(found: Any, wanted: Message) -> Iterator[str]:
+    """Names of what is not as it was to be sent; values stay out of reports."""
+    key, payload, stamp, header = wanted
+    if found.key() != key:
+        yield "key"
+    if found.value() != payload:
+        yield from _fields(found.value(), payload)
+    if found.headers() != [(HEADER, header)]:
+        yield "headers"
+    if found.timestamp() != (TIMESTAMP_CREATE_TIME, stamp):
+        yield "timestamp"
 
 
-def _differences(found: bytes | str | None, wanted: bytes, key: bool) -> list[str]:
-    """Names of the fields that are not as they were sent; values stay out of reports."""
-    names = ["key"] if key else []
+def _fields(found: bytes | None, wanted: bytes) -> list[str]:
     try:
         there, sent = orjson.loads(found or b""), orjson.loads(wanted)
     except orjson.JSONDecodeError:
-        return [*names, "payload"]
+        return ["payload"]
     if not isinstance(there, dict):
-        return [*names, "payload"]
-    names += [name for name in {**sent, **there} if there.get(name, ...) != sent.get(name, ...)]
-    return names or ["headers"]
+        return ["payload"]
+    return [name for name in {**sent, **there} if there.get(name, ...) != sent.get(name, ...)] or ["payload"]

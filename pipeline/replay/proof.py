@@ -18,6 +18,7 @@ from infra.errors import Problem
 from pipeline.broker import Broker
 from pipeline.offsets import committed, last_batches
 from pipeline.replay.delivered import Delivered, read_back
+from pipeline.replay.messages import Messages
 from pipeline.replay.outcome import Outcome, States, examine
 from pipeline.replay.work_list import WorkList
 from pipeline.tables import RAW, SCHEMAS
@@ -59,14 +60,12 @@ class _Seen:
     kept: bool
 
 
-def prove(
-    broker: Broker, lake: Lake, replay_id: str, work: WorkList, *, patience: float, waiting: Callable[[], None]
-) -> Report:
+def prove(broker: Broker, lake: Lake, messages: Messages, *, patience: float, waiting: Callable[[], None]) -> Report:
     """Looks at the topic and at the lake after a replay was sent.
 
     Args:
         broker, lake: where to look.
-        replay_id, work: what was sent.
+        messages: what was sent.
         patience: seconds without any progress of the processor after which it is no longer waited for.
         waiting: called while it is, and may raise.
 
@@ -74,7 +73,8 @@ def prove(
         The report: a JSON document.
     """
     sent_at = datetime.now(UTC)
-    delivered = read_back(broker, replay_id, work)
+    work = messages.work
+    delivered = read_back(broker, messages)
     waited = _wait(lake, work.plan.topic, delivered.ends, patience, waiting)
     before = {resource: work.plan.snapshots[resource.name] for resource in SCHEMAS}
     tables = {resource: lake.iceberg.load_table(resource.name) for resource in SCHEMAS}
@@ -84,7 +84,7 @@ def prove(
     for place in pending:
         outcome.wrong.pop(place, None)
     seen = _Seen(delivered, outcome, waited, pending, sent_at, _kept(lake, before))
-    return _report(replay_id, work, seen)
+    return _report(messages.replay_id, work, seen)
 
 
 def _wait(lake: Lake, topic: str, ends: dict[int, int], patience: float, waiting: Callable[[], None]) -> _Waited:

@@ -21,6 +21,7 @@ from infra.operations import Interrupted, OperationNotFound, Operations, Operati
 from infra.settings import Settings
 from pipeline.broker import Broker, TopicFacts
 from pipeline.replay.dry_run import would_do
+from pipeline.replay.messages import Messages
 from pipeline.replay.preflight import refuse_unfit
 from pipeline.replay.proof import Report, prove, tag_of
 from pipeline.replay.rehearsal import abandon, rehearse
@@ -205,10 +206,11 @@ class Replays:
             told = traced(KIND, inputs=[_source(rows.plan)], outputs=[_target(rows.plan)], operation=status.id)
             with _locked(folder), told:
                 broker = Broker.of(self._settings)
-                sender = Sender(broker, status.id, rows)
+                messages = Messages(status.id, rows)
+                sender = Sender(broker, messages)
                 if not sender.begun():  # it may have died before it was looked at
                     refuse_unfit(rows, broker.facts(rows.plan.topic), self._settings.replay_limit)
-                return self._finish(run, rows, sender)
+                return self._finish(run, messages, sender)
 
         return self._operations.restart(status.id, work)
 
@@ -227,7 +229,8 @@ class Replays:
                 except Problem:
                     work.delete()
                     raise
-                return self._finish(run, work, Sender(broker, status.id, work))
+                messages = Messages(status.id, work)
+                return self._finish(run, messages, Sender(broker, messages))
 
     def _selected(self, access: Access, request: Request, folder: Path) -> WorkList:
         """The rows, in a folder that is gone again where they can't be had."""
@@ -280,9 +283,9 @@ class Replays:
         )
         return store(folder, plan)
 
-    def _finish(self, run: Run, work: WorkList, sender: Sender) -> dict[str, Any]:
+    def _finish(self, run: Run, messages: Messages, sender: Sender) -> dict[str, Any]:
         """Sends what was not sent yet, and proves all of it."""
-        plan, replay_id = work.plan, run.operation_id
+        plan, replay_id = messages.work.plan, run.operation_id
         broker = Broker.of(self._settings)
         for resource in SCHEMAS:
             version = plan.snapshots[resource.name]
@@ -292,13 +295,12 @@ class Replays:
         report = prove(
             broker,
             self._lake,
-            replay_id,
-            work,
+            messages,
             patience=self._settings.replay_patience,
             waiting=lambda: run.progress(plan.total, plan.total),
         )
         self._records.proven(self.get(replay_id), report)
-        work.delete()
+        messages.work.delete()
         return report
 
 

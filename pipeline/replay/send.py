@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from hashlib import sha256
 from typing import Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
-from pipeline import arrivals, contract
 from pipeline.broker import TIMEOUT, Broker, KafkaUnavailable
 from pipeline.headers import HEADER
-from pipeline.replay.work_list import Plan, WorkList
-from pipeline.transactions import KEY
+from pipeline.replay.messages import Messages
 
 TRANSACTION: Final = 25_000  # messages; a transaction has a price, whatever its size
 _ATTEMPTS: Final = 6  # without any progress
@@ -30,8 +25,6 @@ _CONFIG: Final = {
     "compression.type": "lz4",
 }
 
-Message = tuple[bytes | None, bytes, int, bytes]
-
 
 class Sender:
     """Sends the rows of one replay. Whoever sends under the same id later makes this one's transactions void.
@@ -41,14 +34,13 @@ class Sender:
 
     Args:
         broker: where to.
-        replay_id: names the replay.
-        work: the rows.
+        messages: of the replay.
     """
 
-    def __init__(self, broker: Broker, replay_id: str, work: WorkList) -> None:
-        self._broker, self._id, self._work = broker, replay_id, work
-        self._group = f"sluice-replay-{replay_id}"
-        self._marker = TopicPartition(work.plan.topic, 0)
+    def __init__(self, broker: Broker, messages: Messages) -> None:
+        self._broker, self._messages, self._plan = broker, messages, messages.work.plan
+        self._group = f"sluice-replay-{messages.replay_id}"
+        self._marker = TopicPartition(self._plan.topic, 0)
         self._producer: Producer | None = None
         with closing(broker.consumer(**{"group.id": self._group})) as consumer:
             self._member = consumer.consumer_group_metadata()
@@ -65,14 +57,14 @@ class Sender:
         """
         size = TRANSACTION if rate is None else max(1, min(TRANSACTION, int(rate * _SECONDS_A_TRANSACTION)))
         sent, failures = -1, 0
-        while sent < self._work.plan.total:
+        while sent < self._plan.total:
             try:
                 if sent < 0 or self._producer is None:
                     sent = max(self._committed(), sent)  # librdkafka's mock keeps no offsets of transactions
                     progress(sent)
                     continue
                 start = time.monotonic()
-                following = min(sent + size, self._work.plan.total)
+                following = min(sent + size, self._plan.total)
                 self._transaction(sent, following)
                 sent, failures = following, 0
                 if rate is not None:
@@ -115,9 +107,9 @@ class Sender:
     def _transaction(self, first: int, end: int) -> None:
         producer = self._producer
         assert producer is not None  # noqa: S101 - `run` begins
-        topic = self._work.plan.topic
+        topic = self._plan.topic
         producer.begin_transaction()
-        for key, payload, stamp, header in messages(self._id, self._work, first, end - first):
+        for key, payload, stamp, header in self._messages.make(first, end - first):
             while True:
                 try:
                     producer.produce(topic, payload, key, timestamp=stamp, headers=[(HEADER, header)])
@@ -127,40 +119,3 @@ class Sender:
         marker = TopicPartition(topic, self._marker.partition, end)
         producer.send_offsets_to_transaction([marker], self._member, TIMEOUT)
         producer.commit_transaction(TIMEOUT)
-
-
-def messages(replay_id: str, work: WorkList, first: int, count: int) -> Iterator[Message]:
-    """Rows as the messages that are to be sent: key, payload, time in milliseconds, and what the header says."""
-    rows, times = work.chunk(first, count)
-    payloads, originals = contract.write_with_times(rows, times)
-    columns = zip(
-        rows[KEY].cast(pa.binary()).to_pylist(),
-        payloads,
-        originals,
-        times.cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64()).to_pylist(),
-        _headers(replay_id, work.plan, rows, first),
-        strict=True,
-    )
-    for key, payload, original, stamp, header in columns:
-        yield key, payload, stamp, header + sha256(original).hexdigest().encode() + b'"}'
-
-
-def beginning(replay_id: str) -> str:
-    """What the header of each message of a replay begins with; the message's place follows, then a comma."""
-    return f'{{"replay":"{replay_id}","sequence":'
-
-
-def _headers(replay_id: str, plan: Plan, rows: pa.Table, first: int) -> list[bytes]:
-    """Of each row, as far as the digest, which comes last."""
-    parts = (
-        beginning(replay_id),
-        pa.array(range(first, first + len(rows)), pa.int64()).cast(pa.string()),
-        ',"count":',
-        pc.add(pc.fill_null(rows["replay_count"], 0), 1).cast(pa.string()),
-        ',"replaces":"',
-        arrivals.texts(rows),
-        '","time":',
-        contract.write_times(rows["event_time"].combine_chunks()),
-        f',"snapshot":"{plan.snapshots[plan.table] or 0}","sha256":"',
-    )
-    return pc.binary_join_element_wise(*parts, "").cast(pa.binary()).to_pylist()  # type: ignore[no-any-return]

@@ -13,8 +13,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from confluent_kafka import Producer
 
-import pipeline.replay.send
+import pipeline.broker
 from infra.errors import Problem
 from pipeline.broker import Broker, MockBroker
 from pipeline.curate import Curated
@@ -132,31 +133,42 @@ def test_a_processor_that_is_late_leaves_it_unknown_and_names_what_it_has_not_do
     _mend(filled)
 
 
-@pytest.mark.parametrize("fault", ["dropped", "doubled", "altered", "retimed"])
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("dropped", "topic: missing"),
+        ("doubled", "topic: more than once"),
+        ("altered", "topic: amount differs"),
+        ("retimed", "topic: timestamp differs"),
+        ("recounted", "topic: headers differs"),
+    ],
+    ids=["dropped", "doubled", "altered", "retimed", "recounted"],
+)
 def test_what_goes_wrong_on_the_way_to_the_topic_is_told(
-    filled: Shop, fault: str, monkeypatch: pytest.MonkeyPatch
+    filled: Shop, fault: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeded = {key.encode() for key in seed(filled, 5)}
-    right = pipeline.replay.send.messages
 
-    def wrong(*more: Any) -> Iterator[Any]:
-        for key, payload, stamp, headers in right(*more):
-            if key not in seeded:
-                yield key, payload, stamp, headers
-            elif fault == "altered":
-                yield key, orjson.dumps(orjson.loads(payload) | {"amount": "1.00"}), stamp, headers
-            elif fault == "retimed":
-                yield key, payload, stamp + 1, headers
-            elif fault == "doubled":
-                yield from [(key, payload, stamp, headers)] * 2
+    class Unfaithful(Producer):
+        def produce(self, topic: str, value: bytes, key: bytes, *, timestamp: int, headers: Any) -> None:
+            times = 1
+            if key in seeded:
+                times = {"dropped": 0, "doubled": 2}.get(fault, 1)
+                timestamp += fault == "retimed"
+                if fault == "altered":
+                    value = orjson.dumps(orjson.loads(value) | {"amount": "1.00"})
+                if fault == "recounted":
+                    headers = [(name, told.replace(b'"count":', b'"count":9')) for name, told in headers]
+            for _ in range(times):
+                super().produce(topic, value, key, timestamp=timestamp, headers=headers)
 
-    monkeypatch.setattr(pipeline.replay.send, "messages", wrong)
-    with filled.processing():
+    with filled.processing(), monkeypatch.context() as patched:
+        patched.setattr(pipeline.broker, "Producer", Unfaithful)
         status = filled.replay(Selection(everything=True))
     assert status.result is not None, status.problem
     assert status.result["outcome"] == "mismatched"
     assert {key.encode() for key in named(status.result)} == seeded
-    monkeypatch.undo()
+    assert all(told in row["what"] for row in status.result["mismatches"])
 
 
 def _mend(there: Shop) -> None:
