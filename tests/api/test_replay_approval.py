@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, mock: MockBroker) -> Path:
 def serving(folder: Path, mock: MockBroker, tokens: dict[str, str]) -> Iterator[tuple[Shop, Server]]:
     """One process of several: whatever it knows is what the state directory holds."""
     with (
-        shop(folder, mock.bootstrap, TOPIC, replay_approval=True, replay_patience=20.0) as there,
+        shop(folder, mock.bootstrap, TOPIC, replay_approval=True) as there,
         TestClient(create_app(there.installation), raise_server_exceptions=False) as client,
     ):
         yield there, Server(there.installation, client, tokens)

@@ -29,7 +29,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Ser
     folder: Path = tmp_path_factory.mktemp("replays")
     with closing(MockBroker()) as mock:
         mock.make(TOPIC)
-        with shop(folder, mock.bootstrap, TOPIC, replay_approval=True, replay_patience=20.0) as there:
+        with shop(folder, mock.bootstrap, TOPIC, replay_approval=True) as there:
             there.fill(120)
             tokens = {}
             keys = load_or_create(there.installation.settings.secret)

@@ -52,15 +52,21 @@ class Kept:
 
 
 class Shop:
-    """An installation over a broker."""
+    """An installation over a broker.
 
-    def __init__(self, installation: Installation, broker: Broker) -> None:
+    Args:
+        installation, broker: of it.
+        patience: seconds that a proof waits for a processor that does nothing. Only where there is none are they few:
+            one that is at work may have to wait for a busy machine.
+    """
+
+    def __init__(self, installation: Installation, broker: Broker, patience: float = 60.0) -> None:
         self.installation, self.broker = installation, broker
         self.topic = installation.settings.kafka_topic
         self.kept = Kept(installation.audit)
         self.tables = TransactionTables(installation.lake)
         self.replays = Replays(
-            installation.settings,
+            installation.settings.model_copy(update={"replay_patience": patience}),
             installation.operations,
             db=installation.db,
             lake=installation.lake,
@@ -92,7 +98,7 @@ class Shop:
 
     def replay(self, selection: Selection, rule: Rule | None = None, **more: Any) -> OperationStatus:
         """A replay, waited for until it has ended."""
-        return self.installation.operations.wait(self.start(selection, rule, **more).id, 60)
+        return self.installation.operations.wait(self.start(selection, rule, **more).id, 120)
 
     @contextmanager
     def processing(self, processor: Processor | None = None) -> Iterator[None]:
@@ -110,8 +116,8 @@ class Shop:
 
 @contextmanager
 def shop(folder: Path, address: str, topic: str, **settings: Any) -> Iterator[Shop]:
-    """Opens one. Its replays don't wait long for a processor that does nothing."""
-    defaults = {"replay_patience": 5.0, "canaries": False}
+    """Opens one."""
+    defaults = {"canaries": False}
     state = Settings(
         state_dir=folder / "state", lake_dir=folder / "lake", kafka=address, kafka_topic=topic, **defaults | settings
     )

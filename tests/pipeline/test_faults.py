@@ -125,10 +125,11 @@ def test_a_processor_that_is_late_leaves_it_unknown_and_names_what_it_has_not_do
         pass
     before = filled.tables.next_offsets(TOPIC)
     seeded = seed(filled, 2)
-    status = filled.replay(Selection(keys=tuple(sorted(seeded))))
+    status = Shop(filled.installation, filled.broker, patience=0.5).replay(Selection(keys=tuple(sorted(seeded))))
     assert status.result is not None, status.problem
     assert status.result["outcome"] == "unknown"
     assert {row["key"] for row in status.result["pending"]} == seeded
+    assert status.result["waiting_for"] == "the processor"
     assert filled.tables.next_offsets(TOPIC) == before
     _mend(filled)
 

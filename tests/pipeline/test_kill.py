@@ -60,7 +60,7 @@ def send(ready: Event, folder: Path, address: str, topic: str) -> None:
     import pipeline.replay.send
 
     pipeline.replay.send.TRANSACTION = max(25, RECORDS // 60)  # type: ignore[misc] # a kill falls between and into many
-    with shop(folder, address, topic, replay_patience=30.0) as there:
+    with shop(folder, address, topic) as there:
         there.replays.recover()
         ready.set()
         time.sleep(600)
@@ -147,14 +147,14 @@ def test_a_processor_that_is_killed_twenty_times_loses_and_doubles_nothing(
 
 @pytest.mark.kafka
 def test_a_replay_that_is_killed_twenty_times_is_verified(tmp_path: Path, kafka: Kafka, topic: str) -> None:
-    with shop(tmp_path, kafka.address, topic, replay_patience=30.0) as there:
+    with shop(tmp_path, kafka.address, topic) as there:
         there.fill(RECORDS, corrupted=0.1)
         started = there.start(Selection(everything=True), rate=RECORDS / 25)
         deadline = time.monotonic() + 60
         while not there.installation.operations.get(started.id).done and time.monotonic() < deadline:
             time.sleep(0.05)
     kill_often(send, kafka, tmp_path, kafka.address, topic, seed=6)
-    with shop(tmp_path, kafka.address, topic, replay_patience=30.0) as there, there.processing():
+    with shop(tmp_path, kafka.address, topic) as there, there.processing():
         assert there.replays.recover() == [started.id]
         status = there.installation.operations.wait(started.id, 120 + RECORDS / 1000)
         assert status.result is not None, status.problem

@@ -228,9 +228,10 @@ def test_only_a_dry_run_can_be_a_rehearsal(filled: Shop) -> None:
 
 def test_without_a_processor_nothing_is_known(filled: Shop) -> None:
     key = stored(filled.installation.lake, CURATED)[0][KEY]
-    status = filled.replay(Selection(keys=(key,)))
+    status = Shop(filled.installation, filled.broker, patience=0.5).replay(Selection(keys=(key,)))
     assert status.result is not None, status.problem
     assert status.result["outcome"] == "unknown"
     assert [row["key"] for row in status.result["pending"]] == [key]
+    assert status.result["waiting_for"] == "the processor"
     with filled.processing():
         pass

@@ -68,7 +68,7 @@ def test_messages_of_a_transaction_that_was_cut_off_are_never_seen_and_sent_once
 ) -> None:
     monkeypatch.setattr(pipeline.replay.send, "TRANSACTION", 40)
     gone, living = threading.Event(), Broker.producer
-    with shop(tmp_path, kafka_address, topic, replay_patience=30.0) as there:
+    with shop(tmp_path, kafka_address, topic) as there:
         there.fill(100, corrupted=0.1)
         before = sum(end for _, end in there.broker.ends(topic).values())
         with monkeypatch.context() as patched:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.mlflow
 def opened(tmp_path: Path, mlflow: str) -> Iterator[tuple[Shop, Server]]:
     with closing(MockBroker()) as mock:
         mock.make(TOPIC)
-        with shop(tmp_path, mock.bootstrap, TOPIC, mlflow_url=mlflow, replay_patience=60.0) as there:
+        with shop(tmp_path, mock.bootstrap, TOPIC, mlflow_url=mlflow) as there:
             there.fill(1200, corrupted=0.05)
             with there.installation.db.writing() as session:
                 token = issue(session, there.installation.keys, "admin", now=datetime.now(UTC)).text
