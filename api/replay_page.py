@@ -17,7 +17,7 @@ _STYLE: Final = (
 MEANING: Final = {
     "verified": "Every message arrived once and as it was sent, and the lake holds what it should.",
     "mismatched": "Something is not as it should be: it is listed below.",
-    "unknown": "The processor did not come to all of the messages in time, so nothing can be said about the rest.",
+    "unknown": "Not all of the messages could be followed in time, so nothing can be said about the rest.",
 }
 
 
@@ -53,7 +53,10 @@ def page(report: Report) -> str:
             _table(("key", "what"), ((row["key"], "; ".join(row["what"])) for row in report["mismatches"])),
         ]
     if report["pending"]:
-        parts += ["<h2>Not processed yet</h2>", _table(("key",), ((row["key"],) for row in report["pending"]))]
+        parts += [
+            f"<h2>Not known yet: waiting for {_text(report['waiting_for'])}</h2>",
+            _table(("key",), ((row["key"],) for row in report["pending"])),
+        ]
     if report["disturbed"]:
         parts.append(f"<p>Rows that were not re-pushed changed in {_text(', '.join(report['disturbed']))}.</p>")
     totals = report["totals"]

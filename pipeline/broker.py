@@ -119,12 +119,25 @@ class Broker:
                     raise
 
     def ends(self, topic: str) -> dict[int, tuple[int, int]]:
-        """For each partition the first offset that is kept, and the one that comes next. Raises TopicNotFound."""
-        partitions = self.partitions(topic)
-        with closing(self.consumer()) as consumer, _reachable():
+        """For each partition the first offset that is kept, and the one up to which it can be read.
+
+        Where a transaction is open, of whichever producer, it can't be read past its first message.
+
+        Raises:
+            TopicNotFound, KafkaUnavailable: it does not tell.
+        """
+        return self._watermarks(topic, self.consumer())
+
+    def written(self, topic: str) -> dict[int, int]:
+        """For each partition the offset that comes next, past transactions that are open. Raises as `ends` does."""
+        every = self._watermarks(topic, self.consumer(**{"isolation.level": "read_uncommitted"}))
+        return {partition: end for partition, (_, end) in every.items()}
+
+    def _watermarks(self, topic: str, consumer: Consumer) -> dict[int, tuple[int, int]]:
+        with closing(consumer), _reachable():
             return {
                 partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT)
-                for partition in partitions
+                for partition in self.partitions(topic)
             }
 
     def facts(self, topic: str) -> TopicFacts | None:

@@ -146,6 +146,8 @@ def _tell(status: OperationStatus, as_json: bool) -> None:
         print(f"{count:>8}  {move}")
     for row in result.get("mismatches", ()):
         print(f"mismatch  {row['key']}: {'; '.join(row['what'])}")
+    if result.get("waiting_for"):
+        print(f"waited in vain for {result['waiting_for']}")
     for row in result.get("pending", ()):
         print(f"pending   {row['key']}")
     if "time_travel" in result:

@@ -50,11 +50,20 @@ class _Waited:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """All that the report is made of."""
+    """All that the report is made of.
+
+    Args:
+        delivered, outcome, waited: of the topic, the lake, and the time between.
+        held_back: partitions that could not be read to where they ended when all was sent.
+        pending: places of rows of which nothing can be said yet.
+        sent_at: when all was sent.
+        kept: whether the versions before can still be asked for.
+    """
 
     delivered: Delivered
     outcome: Outcome
     waited: _Waited
+    held_back: list[int]
     pending: list[int]
     sent_at: datetime
     kept: bool
@@ -66,7 +75,8 @@ def prove(broker: Broker, lake: Lake, messages: Messages, *, patience: float, wa
     Args:
         broker, lake: where to look.
         messages: what was sent.
-        patience: seconds without any progress of the processor after which it is no longer waited for.
+        patience: seconds without any progress of the processor, or while another producer's transaction is open, after
+            which it is no longer waited for.
         waiting: called while it is, and may raise.
 
     Returns:
@@ -74,6 +84,7 @@ def prove(broker: Broker, lake: Lake, messages: Messages, *, patience: float, wa
     """
     sent_at = datetime.now(UTC)
     work = messages.work
+    held_back = _held_back(broker, work.plan.topic, patience, waiting)
     delivered = read_back(broker, messages)
     waited = _wait(lake, work.plan.topic, delivered.ends, patience, waiting)
     before = {resource: work.plan.snapshots[resource.name] for resource in SCHEMAS}
@@ -81,10 +92,29 @@ def prove(broker: Broker, lake: Lake, messages: Messages, *, patience: float, wa
     now = {resource: table.metadata.current_snapshot_id for resource, table in tables.items()}
     outcome = examine(States(tables, before, now), work, delivered, waited.judged_at)
     pending = [] if waited.done else _pending(delivered, outcome, waited.reached)
+    if held_back:  # what was not found may be there
+        pending, delivered.missing = sorted({*pending, *delivered.missing}), []
     for place in pending:
         outcome.wrong.pop(place, None)
-    seen = _Seen(delivered, outcome, waited, pending, sent_at, _kept(lake, before))
+    seen = _Seen(delivered, outcome, waited, held_back, pending, sent_at, _kept(lake, before))
     return _report(messages.replay_id, work, seen)
+
+
+def _held_back(broker: Broker, topic: str, patience: float, waiting: Callable[[], None]) -> list[int]:
+    """Waits until all that was sent can be read; returns the partitions where it can't.
+
+    A transaction keeps what comes after it from being read until it ends, whoever began it. A producer that died leaves
+    one open until its `transaction.timeout.ms` is over.
+    """
+    written = broker.written(topic)
+    began = time.monotonic()
+    while True:
+        readable = broker.ends(topic)
+        held = [partition for partition, end in written.items() if readable[partition][1] < end]
+        if not held or time.monotonic() - began > patience:
+            return held
+        waiting()
+        time.sleep(_LOOK_EVERY)
 
 
 def _wait(lake: Lake, topic: str, ends: dict[int, int], patience: float, waiting: Callable[[], None]) -> _Waited:
@@ -147,7 +177,7 @@ def _report(replay_id: str, work: WorkList, seen: _Seen) -> Report:
     for place, fields in delivered.altered.items():
         problems.setdefault(place, []).append(f"topic: {', '.join(fields)} differs")
     wrong = bool(problems or delivered.unexpected or outcome.disturbed or not outcome.reachable or not seen.kept)
-    verdict = "mismatched" if wrong else "verified" if waited.done else "unknown"
+    verdict = "mismatched" if wrong else "unknown" if seen.held_back or not waited.done else "verified"
     plan = work.plan
     return {
         "replay": replay_id,
@@ -165,6 +195,7 @@ def _report(replay_id: str, work: WorkList, seen: _Seen) -> Report:
             "unexpected": delivered.unexpected[:_SHOWN],
         },
         "moves": outcome.moves,
+        "waiting_for": _waiting_for(seen),
         "pending": _named(work, seen.pending[:_LISTED]),
         "mismatch_count": len(problems),
         "mismatches": [
@@ -185,6 +216,14 @@ def _report(replay_id: str, work: WorkList, seen: _Seen) -> Report:
         },
         "sample": _sample(work, delivered, outcome),
     }
+
+
+def _waiting_for(seen: _Seen) -> str | None:
+    """What was waited for in vain."""
+    if seen.held_back:
+        partitions = ", ".join(map(str, seen.held_back))
+        return f"the end of another producer's transaction, behind which partitions can't be read: {partitions}"
+    return None if seen.waited.done else "the processor"
 
 
 def tag_of(replay_id: str) -> str:
