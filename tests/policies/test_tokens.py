@@ -297,10 +297,10 @@ def test_every_failed_login_has_the_same_answer(db: Database, login: Login) -> N
 
 def test_an_unknown_user_costs_as_much_work_as_a_known_one(db: Database, login: Login) -> None:
     def seconds(user: str, address: str) -> float:
-        start = time.perf_counter()
+        start = time.process_time()  # of the processor: a busy machine doesn't count
         with refused("login-failed"):
             login.login(user, "wrong password", address=address, now=NOW)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     known = min(seconds("alice", f"a{n}") for n in range(4))
     unknown = min(seconds("nobody", f"b{n}") for n in range(4))
