@@ -33,6 +33,8 @@ def problem(error: Exception, *, timed_out: bool) -> Exception:  # noqa: PLR0911
         return _failed(ours[1], f"{ours[2].capitalize()}.")
     if "Division by zero" in text:
         return _failed("DIVISION_BY_ZERO", "Division by zero.")
+    if "More than one row returned by a subquery" in text:
+        return _failed("SUBQUERY_MULTIPLE_ROWS", "A sub-query that stands for one value has several rows.")
     if isinstance(error, duckdb.OutOfRangeException) or "Type INT128 with value" in text:
         return _failed("NUMERIC_VALUE_OUT_OF_RANGE", "A number is out of its type's range.")
     if isinstance(error, duckdb.ConversionException):

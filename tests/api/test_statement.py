@@ -166,6 +166,7 @@ def test_prepared_statements_come_with_the_client(server: Server) -> None:
         ("SELECT 1 / 0", "DIVISION_BY_ZERO"),
         ("SELECT CAST('x' AS bigint)", "INVALID_CAST_ARGUMENT"),
         ("SELECT 1 = 'a'", "TYPE_MISMATCH"),
+        ("SELECT (SELECT x FROM (VALUES 1, 2) AS t(x))", "SUBQUERY_MULTIPLE_ROWS"),
         ("SELECT 2147483647 + 1", "NUMERIC_VALUE_OUT_OF_RANGE"),
         ("", "SYNTAX_ERROR"),
         ("SELECT 'not closed", "SYNTAX_ERROR"),
