@@ -123,6 +123,21 @@ def _divide(node: exp.Expr) -> exp.Expr | None:
     return None
 
 
+def _remainder(node: exp.Expr) -> exp.Expr | None:
+    """DuckDB keeps the digits of the larger side."""
+    of = type_of(node)
+    made = exp.Mod(this=node.this.copy(), expression=node.expression.copy())
+    return _put(node, exp.cast(made, of)) if types.is_decimal(of) else None
+
+
+def _fraction(node: exp.Expr) -> exp.Expr | None:
+    """DuckDB counts the zero of `0.1` among its digits; where it is compared only, that is all the same."""
+    of = type_of(node)
+    if not types.is_decimal(of) or isinstance(node.parent, exp.Predicate) or not node.name.lstrip("0").startswith("."):
+        return None
+    return _put(node, exp.cast(node.copy(), of))
+
+
 def _shift(node: exp.Expr) -> exp.Expr | None:
     """A date plus an interval stays a date."""
     if kind(type_of(node)) != "date":
@@ -270,7 +285,9 @@ def _put(node: exp.Expr, lowered: exp.Expr) -> exp.Expr:
 
 _FORMS: Final[dict[type[exp.Expr], Lower]] = {
     exp.Anonymous: _call,
+    exp.Literal: _fraction,
     exp.Div: _divide,
+    exp.Mod: _remainder,
     exp.Add: _shift,
     exp.Sub: _shift,
     exp.Bracket: _subscript,

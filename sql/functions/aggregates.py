@@ -56,9 +56,14 @@ def _avg_type(arguments: Sequence[exp.Expr]) -> exp.DataType:
     return types.build("double") if types.is_integer(of) else of
 
 
+def _percentile_type(arguments: Sequence[exp.Expr]) -> exp.DataType:
+    of = types.type_of(bare(arguments[0]))
+    return types.build("bigint") if types.is_integer(of) else of
+
+
 def _percentile(arguments: Sequence[exp.Expr]) -> exp.Expr:
     if types.is_integer(types.type_of(bare(arguments[0]))):
-        return fill("per_group(quantile_disc(_1, _2))", arguments)
+        return fill("CAST(per_group(quantile_disc(_1, _2)) AS BIGINT)", arguments)
     return fill("per_group(quantile_disc(_1, CAST(_2 AS DOUBLE)))", arguments)
 
 
@@ -90,6 +95,18 @@ def _pair(name: str, example: float) -> Function:
 _SKEWNESS: Final = (
     "per_group(skewness(_1)) * (per_group(count(_1)) - 2) / sqrt(per_group(count(_1)) * (per_group(count(_1)) - 1))"
 )
+
+
+def _histogram(arguments: Sequence[exp.Expr]) -> exp.Expr:
+    made, of = fill("per_group(histogram(_1))", arguments), _map_type(arguments)
+    return made if of.expressions[0].this == exp.DType.UNKNOWN else exp.cast(made, of)
+
+
+def _map_type(arguments: Sequence[exp.Expr]) -> exp.DataType:
+    value = types.type_of(arguments[1]).copy() if len(arguments) > 1 else types.build("bigint")
+    parts = [types.type_of(bare(arguments[0])).copy(), value]
+    return exp.DataType(this=exp.DType.MAP, expressions=parts, nested=True)
+
 
 ROWS: Final[tuple[Function, ...]] = (
     Function(
@@ -200,7 +217,7 @@ ROWS: Final[tuple[Function, ...]] = (
         aggregate=True,
     ),
     Function(
-        "approx_percentile(x T, percentage number) -> T",
+        "approx_percentile(x number, percentage number) -> unknown",
         _percentile,
         (("SELECT approx_percentile(x, 0.5) FROM (VALUES 1, 2, 3, 4, 5) AS t(x)", 3),),
         note="Embedded it is exact: a value that is there. One percentage at a time.",
@@ -244,7 +261,7 @@ ROWS: Final[tuple[Function, ...]] = (
     ),
     Function(
         "histogram(x K) -> unknown",
-        "per_group(histogram(_1))",
+        _histogram,
         (("SELECT element_at(histogram(x), 2) FROM (VALUES 1, 2, 2) AS t(x)", 2),),
         total=True,
         aggregate=True,
@@ -258,10 +275,10 @@ ROWS: Final[tuple[Function, ...]] = (
 )
 
 
-def _map_type(arguments: Sequence[exp.Expr]) -> exp.DataType:
-    value = types.type_of(arguments[1]).copy() if len(arguments) > 1 else types.build("bigint")
-    parts = [types.type_of(bare(arguments[0])).copy(), value]
-    return exp.DataType(this=exp.DType.MAP, expressions=parts, nested=True)
-
-
-RESULTS: Final = {"sum": _sum_type, "avg": _avg_type, "map_agg": _map_type, "histogram": _map_type}
+RESULTS: Final = {
+    "sum": _sum_type,
+    "avg": _avg_type,
+    "approx_percentile": _percentile_type,
+    "map_agg": _map_type,
+    "histogram": _map_type,
+}

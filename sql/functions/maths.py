@@ -9,8 +9,9 @@ from typing import Final
 from sqlglot import exp
 
 from sql import types
-from sql.functions.function import Function
+from sql.functions.function import Build, Function
 from sql.functions.templates import fill
+from sql.types import TypeMismatch
 
 
 def _double(name: str, lowered: str, call: str, value: float, *, total: bool = False) -> Function:
@@ -21,30 +22,93 @@ def _power(arguments: Sequence[exp.Expr]) -> exp.Expr:
     return fill("power(CAST(_1 AS DOUBLE), CAST(_2 AS DOUBLE))", arguments)
 
 
+def _exact(arguments: Sequence[exp.Expr]) -> bool:
+    return types.is_decimal(types.type_of(arguments[0]))
+
+
+def _whole_type(arguments: Sequence[exp.Expr]) -> exp.DataType:
+    """Of `ceiling` and `floor`, and of `round` without digits: one digit more, since 9.5 may become 10."""
+    of = types.type_of(arguments[0])
+    precision, scale = types.digits(of)
+    return types.decimal(precision - scale + min(scale, 1), 0) if types.is_decimal(of) else of
+
+
+def _round_type(arguments: Sequence[exp.Expr]) -> exp.DataType:
+    of = types.type_of(arguments[0])
+    if len(arguments) == 1 or not types.is_decimal(of):
+        return _whole_type(arguments)
+    precision, scale = types.digits(of)
+    return types.decimal(precision + 1, scale)
+
+
+def _truncate_type(arguments: Sequence[exp.Expr]) -> exp.DataType:
+    """Whole numbers are decimals here, as they are for Trino."""
+    of = types.type_of(arguments[0])
+    if not types.is_decimal(of) and not types.is_integer(of):
+        return of
+    precision, scale = types.digits(of)
+    return types.decimal(max(precision - scale, 1), 0) if len(arguments) == 1 else types.decimal(precision, scale)
+
+
+def _sign_type(arguments: Sequence[exp.Expr]) -> exp.DataType:
+    return types.decimal(1, 0) if _exact(arguments) else types.type_of(arguments[0])
+
+
+def _whole(form: str) -> Build:
+    def build(arguments: Sequence[exp.Expr]) -> exp.Expr:
+        if types.is_integer(types.type_of(arguments[0])):
+            return arguments[0]
+        made = fill(form, arguments)
+        return exp.cast(made, _whole_type(arguments)) if _exact(arguments) else made
+
+    return build
+
+
 def _round(arguments: Sequence[exp.Expr]) -> exp.Expr:
     of = types.type_of(arguments[0])
-    if types.is_integer(of) and len(arguments) == 1:
-        return arguments[0]
-    rounded = fill("round(_1, CAST(_2 AS INTEGER))", arguments) if len(arguments) > 1 else fill("round(_1)", arguments)
-    return (
-        exp.cast(rounded, of)
-        if types.kind(of) == "number" and not types.is_float(of) and len(arguments) > 1
-        else rounded
-    )
+    if len(arguments) == 1:
+        return _whole("round(_1)")(arguments)
+    form = "round(_1, CAST(_2 AS INTEGER))"
+    if not _exact(arguments):
+        made = fill(form, arguments)
+        return exp.cast(made, of) if types.is_integer(of) else made
+    result = _round_type(arguments)
+    return exp.cast(fill(form, [exp.cast(arguments[0], result), arguments[1]]), result)
 
 
 def _truncate(arguments: Sequence[exp.Expr]) -> exp.Expr:
+    of, result = types.type_of(arguments[0]), _truncate_type(arguments)
     if len(arguments) == 1:
-        return fill("trunc(_1)", arguments)
-    return fill("trunc(_1 * power(10, _2)) / power(10, _2)", arguments)
+        made = fill("trunc(_1)", arguments)
+        return made if result is of else exp.cast(made, result)
+    if types.is_float(of):
+        raise TypeMismatch("truncate takes digits for decimals only.", hint="CAST the number to a decimal.")
+    digits = _literal(arguments[1])
+    precision, scale = types.digits(result)
+    value = exp.cast(arguments[0], result)
+    if digits >= scale:
+        return value
+    if -digits >= precision - scale:
+        return exp.cast(fill("_1 - _1", [value]), result)
+    unit = exp.cast(exp.Literal.string(f"{Decimal(1).scaleb(-digits):f}"), result)
+    return exp.cast(fill("_1 - _1 % _2", [value, unit]), result)
+
+
+def _literal(argument: exp.Expr) -> int:
+    number = argument.this if isinstance(argument, exp.Neg) else argument
+    if not isinstance(number, exp.Literal) or number.is_string or not number.name.isdecimal():
+        raise TypeMismatch("How many digits has to be a literal.", hint="Write truncate(x, 2).")
+    return -int(number.name) if isinstance(argument, exp.Neg) else int(number.name)
 
 
 def _sign(arguments: Sequence[exp.Expr]) -> exp.Expr:
-    of = types.type_of(arguments[0])
-    return exp.cast(
-        fill("sign(_1)", arguments),
-        of if types.kind(of) == "number" and not types.is_decimal(of) else types.build("bigint"),
-    )
+    of = _sign_type(arguments)
+    made = fill("sign(_1)", arguments)
+    return exp.cast(made, of) if types.kind(of) == "number" else made
+
+
+def _mod_type(arguments: Sequence[exp.Expr]) -> exp.DataType:
+    return types.arithmetic(exp.Mod, types.type_of(arguments[0]), types.type_of(arguments[1]))
 
 
 def _bits(name: str, lowered: str, call: str, value: int) -> Function:
@@ -55,17 +119,26 @@ def _bits(name: str, lowered: str, call: str, value: int) -> Function:
 ROWS: Final[tuple[Function, ...]] = (
     Function("abs(x T) -> T", "abs(_1)", (("abs(-2)", 2), ("abs(-2.5)", Decimal("2.5")))),
     Function(
-        "ceiling(x number) -> unknown", "ceil(_1)", (("ceiling(1.2e0)", 2.0), ("ceiling(1.2)", Decimal(2))), ("ceil",)
+        "ceiling(x number) -> unknown",
+        _whole("ceil(_1)"),
+        (("ceiling(1.2e0)", 2.0), ("ceiling(9.5)", Decimal(10)), ("ceiling(7)", 7)),
+        ("ceil",),
     ),
-    Function("floor(x number) -> unknown", "floor(_1)", (("floor(-1.2e0)", -2.0), ("floor(-1.2)", Decimal(-2)))),
     Function(
-        "round(x T, digits number?) -> T",
+        "floor(x number) -> unknown",
+        _whole("floor(_1)"),
+        (("floor(-1.2e0)", -2.0), ("floor(-1.2)", Decimal(-2)), ("floor(7)", 7)),
+    ),
+    Function(
+        "round(x number, digits number?) -> unknown",
         _round,
         (
             ("round(2.5e0)", 3.0),
             ("round(-2.5e0)", -3.0),
             ("round(2.345e0, 1)", 2.3),
             ("round(2.345, 2)", Decimal("2.350")),
+            ("round(2.345)", Decimal(2)),
+            ("round(99.99, 1)", Decimal("100.00")),
             ("round(7)", 7),
             ("round(157, -1)", 160),
         ),
@@ -73,9 +146,20 @@ ROWS: Final[tuple[Function, ...]] = (
     Function(
         "truncate(x number, digits number?) -> unknown",
         _truncate,
-        (("truncate(-1.57e0)", -1.0), ("truncate(1.57)", Decimal(1))),
+        (
+            ("truncate(-1.57e0)", -1.0),
+            ("truncate(1.57)", Decimal(1)),
+            ("truncate(-1.57, 1)", Decimal("-1.50")),
+            ("truncate(12345678901234567890.123456789, 5)", Decimal("12345678901234567890.123450000")),
+            ("truncate(99.99, -1)", Decimal("90.00")),
+            ("truncate(99.99, -3)", Decimal("0.00")),
+            ("truncate(7)", Decimal(7)),
+        ),
+        note="Digits are a literal.",
     ),
-    Function("sign(x number) -> unknown", _sign, (("sign(-2)", -1), ("sign(-2.5e0)", -1.0))),
+    Function(
+        "sign(x number) -> unknown", _sign, (("sign(-2)", -1), ("sign(-2.5e0)", -1.0), ("sign(-2.5)", Decimal(-1)))
+    ),
     Function("mod(x number, y number) -> unknown", "_1 % _2", (("mod(-7, 3)", -1),)),
     Function("power(x number, y number) -> double", _power, (("power(2, 10)", 1024.0),), ("pow",)),
     _double(
@@ -160,3 +244,13 @@ ROWS: Final[tuple[Function, ...]] = (
     ),
     Function("random() -> double", "random()", (("random() < 1", True),), ("rand",)),
 )
+
+
+RESULTS: Final = {
+    "ceiling": _whole_type,
+    "floor": _whole_type,
+    "round": _round_type,
+    "truncate": _truncate_type,
+    "sign": _sign_type,
+    "mod": _mod_type,
+}

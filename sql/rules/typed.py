@@ -11,8 +11,7 @@ from sqlglot.optimizer.annotate_types import TypeAnnotator, annotate_types
 from sqlglot.schema import MappingSchema
 
 from sql import types
-from sql.functions import FUNCTIONS
-from sql.functions.aggregates import RESULTS
+from sql.functions import FUNCTIONS, aggregates, maths
 from sql.functions.templates import bare
 from sql.governed import GovernedRelation, RelationKey
 from sql.types import TypeMismatch, kind, type_of
@@ -111,8 +110,8 @@ def _call(self: TypeAnnotator, node: exp.Anonymous) -> None:
     for argument in arguments:
         if isinstance(argument, exp.Lambda):
             _lambda(self, node.name, argument, arguments)
-    if function.name in RESULTS and arguments:
-        _set(self, node, RESULTS[function.name](arguments))
+    if function.name in _RESULTS and arguments:
+        _set(self, node, _RESULTS[function.name](arguments))
     elif function.name == "map":
         inner = [type_of(argument).expressions for argument in arguments]
         parts = [part[0].copy() if part else types.UNKNOWN.copy() for part in inner]
@@ -134,7 +133,9 @@ def _call(self: TypeAnnotator, node: exp.Anonymous) -> None:
 
 
 # Their result has the type of their first argument, as far as the embedded engine has to know it.
-_LIKE_FIRST: Final = frozenset({"concat", "ceiling", "floor", "truncate", "sign", "mod"})
+_LIKE_FIRST: Final = frozenset({"concat"})
+# Results whose digits follow from those of the arguments.
+_RESULTS: Final = {**aggregates.RESULTS, **maths.RESULTS}
 
 
 def _lambda(self: TypeAnnotator, name: str, node: exp.Lambda, arguments: list[exp.Expr]) -> None:
