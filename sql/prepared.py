@@ -20,6 +20,7 @@ from sql.governed import Governed, GovernedRelation, RelationKey, relation_key
 from sql.known import Known
 from sql.parse import Parsed, parse_sql
 from sql.query import Session, SqlQuestion
+from sql.reading import BadSql
 from sql.rewrite import govern
 from sql.rows import table_of
 
@@ -114,7 +115,9 @@ def _prepare(parsed: Parsed, read: Sequence[GovernedRelation], known: Known, eng
     for (table, _), item in zip(parsed.tables(), read, strict=True):
         pinned = table_of(item.relation)
         parsed.pin(table, pinned)
-        relations[relation_key(pinned)] = item
+        before = relations.setdefault(relation_key(pinned), item)
+        if before.relation.columns != item.relation.columns:  # renamed since, and nothing written yet
+            raise BadSql("A snapshot is read under two schemas.", hint="Ask for one of them at a time.")
     governed = govern(parsed.qualified(relations), relations, lists, enforced=engine.enforces)
     bounds = {key: row_filter_bounds(item.relation, item.decision) for key, item in relations.items()}
     return Prepared(governed, bounds)
