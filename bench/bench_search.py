@@ -71,8 +71,8 @@ def indexing(installation: Installation, folder: Path, rounds: int) -> Result:
     whole, relation = Whole(installation.embedded), installation.lake.relation(TABLE)
 
     def read() -> Iterator[tuple[int, Documents]]:
-        for batch in whole.batches(relation, 3):
-            yield 1, documents(relation, batch.column(batch.num_columns - 1).to_pylist(), batch)
+        for some in documents(relation, whole.batches(relation, 3)):
+            yield 1, some
 
     made = list(read())
     rows = sum(len(each.rows) for _, each in made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ from search.exact import exact_values, is_searched, is_text
 from search.expression import code
 from search.words import fold
 
+_AT_ONCE: Final = 8192  # rows
 _FEW: Final = 0.5  # of the values are different: then each is worked out once
 
 
@@ -45,14 +46,19 @@ def event_time(relation: Relation) -> Column | None:
 _POINTS: Final = frozenset({"timestamp", "timestamp with time zone", "date"})
 
 
-def documents(relation: Relation, rows: Sequence[int], batch: pa.RecordBatch) -> Documents:
-    """Documents of some rows of one data file.
+def documents(relation: Relation, batches: Iterable[pa.RecordBatch]) -> Iterator[Documents]:
+    """Documents of rows of one data file, some thousands at a time: an index then works while the next are made.
 
     Args:
         relation: what they are rows of.
-        rows: where each lies in its file.
-        batch: the relation's columns, in its order.
+        batches: the relation's columns, in its order, and last where each row lies in the file.
     """
+    for batch in batches:
+        for start in range(0, batch.num_rows, _AT_ONCE):
+            yield _documents(relation, batch.slice(start, _AT_ONCE))
+
+
+def _documents(relation: Relation, batch: pa.RecordBatch) -> Documents:
     said: list[pa.Array] = []
     known: list[pa.Array] = []
     for column, values in zip(relation.columns, batch.columns, strict=False):
@@ -62,6 +68,7 @@ def documents(relation: Relation, rows: Sequence[int], batch: pa.RecordBatch) ->
                 said.append(_by_value(values, lambda distinct, column=column: _words(column, distinct)))
     point = event_time(relation)
     times = _micros(batch.column(relation.columns.index(point))) if point else [None] * batch.num_rows
+    rows = batch.column(batch.num_columns - 1).to_pylist()
     return Documents(rows, times, _joined(said, batch.num_rows), _joined(known, batch.num_rows))
 
 
@@ -84,6 +91,8 @@ def _encoded(values: pa.Array) -> pa.DictionaryArray | None:
 def _facts(column: Column, values: pa.Array) -> pa.Array:
     name = code(column.name)
     exact = pc.binary_join_element_wise(f"{name}=", exact_values(column, values), "")
+    if not exact.null_count:
+        return exact
     without = pc.if_else(pc.is_null(values), f"{name}~", f"{name}!")
     return pc.coalesce(exact, without)
 

@@ -136,8 +136,8 @@ class Indexer:
     def _read(self, relation: Relation, files: Mapping[int, ScanFile]) -> Generator[tuple[int, Documents]]:
         for number, file in files.items():
             with closing(self._whole.batches(relation, file.ordinal)) as batches:
-                for batch in batches:
-                    yield number, documents(relation, batch.column(batch.num_columns - 1).to_pylist(), batch)
+                for made in documents(relation, batches):
+                    yield number, made
 
 
 def _parts(files: Mapping[int, ScanFile]) -> Generator[dict[int, ScanFile]]:
