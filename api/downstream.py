@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from api.everything import INDEX
 from api.installation import Installation
 from catalog.resources import Resource
 from infra.operations import OperationStatus
@@ -60,7 +61,7 @@ def made_from(installation: Installation, principal: Principal, table: Resource)
             yield Made(f"replay:{status.id}", "replay", status.id, status.started_at, None, "selected")
     held = installation.index.view().states.get(table)
     if held is not None and held.complete and may("read", table):
-        yield Made("index:search", "index", "search", held.indexed_at, held.snapshot_id, "indexed")
+        yield Made(f"index:{INDEX}", "index", INDEX, held.indexed_at, held.snapshot_id, "indexed")
 
 
 def may_see_replay(installation: Installation, principal: Principal, status: OperationStatus) -> bool:

@@ -54,7 +54,7 @@ def page(report: Report) -> str:
         ]
     if report["pending"]:
         parts += [
-            f"<h2>Not known yet: waiting for {_text(report['waiting_for'])}</h2>",
+            f"<h2>Not known yet: waiting for {_text(report.get('waiting_for', 'the processor'))}</h2>",
             _table(("key",), ((row["key"],) for row in report["pending"])),
         ]
     if report["disturbed"]:

@@ -79,6 +79,11 @@ def committed(metadata: TableMetadata, topic: str, branch: str = MAIN_BRANCH) ->
     return {}
 
 
+def topics(metadata: TableMetadata) -> set[str]:
+    """Those that the table has messages of."""
+    return set(next(filter(None, map(_all_offsets, _lineage(metadata, MAIN_BRANCH))), {}))
+
+
 def carried(metadata: TableMetadata, span: Span | None = None, branch: str = MAIN_BRANCH) -> dict[str, str]:
     """The property for the next snapshot: the offsets of the present one, moved on by a batch."""
     every: dict[str, dict[str, int]] = next(filter(None, map(_all_offsets, _lineage(metadata, branch))), {})

@@ -269,7 +269,7 @@ def test_q10_who_accessed_a_file_and_a_table_is_told(server: Server, grant: Call
 def test_q11_every_resource_is_listed_to_whoever_may_know_of_it(server: Server, grant: Callable[..., str]) -> None:
     tables = {f"table:{name}" for name in ("raw.transactions", "curated.transactions", "curated.quarantine")}
     listed = {item["id"]: item for item in everything(server, "/v1/resources")}
-    assert set(listed) == tables | {"file:landing/2026-11-24.ndjson"}
+    assert set(listed) == tables | {"file:landing/2026-11-24.ndjson", "index:search"}
     assert listed["table:raw.transactions"]["row_count"] == len(stored(server))
     assert {item["id"] for item in everything(server, "/v1/resources", "alice")} == {"table:raw.transactions"}
     assert everything(server, "/v1/resources", "bob") == []
