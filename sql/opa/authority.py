@@ -86,7 +86,7 @@ class Authority:
         if table.resource is None:
             return Verdict(allowed)
         shown = asker.shown(table)
-        masked = tuple(column for column in table.columns if shown.columns.get(column) is not None)
+        masked = tuple(filter(shown.masked.__contains__, table.columns))
         decision = asker.decision(table.resource)
         return Verdict(allowed, table.resource, table.columns, decision, shown.row_filter, masked)
 

@@ -125,7 +125,7 @@ def _select(asker: Asker, resource: Mapping[str, Any]) -> bool:
     if table.resource is None:  # `t$files`, hidden statistics, other catalogs
         return asker.active and of_trino(table)
     shown = asker.shown(table)
-    return shown.readable and all(column in shown.columns for column in table.columns)
+    return shown.readable and shown.columns.keys() >= set(table.columns)
 
 
 def _function(asker: Asker, resource: Mapping[str, Any]) -> bool:

@@ -92,7 +92,7 @@ def table_asked(table: Mapping[str, Any]) -> TableAsked:
             str(table["catalogName"]).lower(),
             str(table["schemaName"]).lower(),
             str(table["tableName"]).lower(),
-            tuple(str(column).lower() for column in columns),
+            tuple(map(str.lower, columns)),
         )
     except (KeyError, TypeError, AttributeError):
         raise BadQuestion("A table has no catalogName, schemaName or tableName.", hint=_NAMED) from None

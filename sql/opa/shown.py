@@ -27,11 +27,13 @@ class Shown:
         readable: whether anything may be selected.
         columns: each column that may be, in lower case, with its mask in Trino's SQL, or None where it is clear.
         row_filter: in Trino's SQL; None where every row is shown.
+        masked: those of `columns` that have a mask.
     """
 
     readable: bool
     columns: Mapping[str, str | None]
     row_filter: str | None
+    masked: frozenset[str] = frozenset()
 
 
 NOTHING: Final = Shown(readable=False, columns={}, row_filter="false")
@@ -51,15 +53,17 @@ def shown_to(decided: Sequence[tuple[Relation, Decision]]) -> Shown:
         return NOTHING  # in an older version the filter would ask another column
     columns: dict[str, str | None] = {}
     for relation, then in decided:
+        readable = frozenset(then.columns)
         for column in relation.columns:
             name = column.name.lower()
             if name in doubtful:
                 if all(_clear(name, *each) for each in decided):
                     columns[name] = None
-            elif name not in columns and column.name in then.columns and not _withheld(column, then):
+            elif name not in columns and column.name in readable and not _withheld(column, then):
                 columns[name] = _mask(column, then)
     condition = visible_rows(decision.views, decision.hidden_rows)
-    return Shown(True, columns, None if condition is None else _sql(condition))
+    masked = frozenset(name for name, mask in columns.items() if mask is not None)
+    return Shown(True, columns, None if condition is None else _sql(condition), masked)
 
 
 def _doubtful(relations: Sequence[Relation]) -> set[str]:
