@@ -221,7 +221,7 @@ class Running:
             observe(Failed(where="statement", error=error, request_id=self.access.request_id))
             raise internal() from error
 
-    def _encode(self) -> list[list[Any]]:
+    def _encode(self) -> list[tuple[Any, ...]]:
         """The rows of one page, taken off the batch that is there."""
         batch = self._rest
         if batch is None:

@@ -16,15 +16,15 @@ from api.json_values import json_numbers, json_slices, json_text
 _MILLISECONDS = len("000")  # digits that a client of before 2020 does not understand
 
 
-def rows(batch: pa.RecordBatch, *, parametric: bool) -> Iterator[list[Any]]:
-    """The rows of a batch.
+def rows(batch: pa.RecordBatch, *, parametric: bool) -> Iterator[tuple[Any, ...]]:
+    """The rows of a batch, for `orjson`, which writes tuples as lists.
 
     Args:
         batch: of an answer.
         parametric: whether the client knows times of more than three digits (its capability `PARAMETRIC_DATETIME`).
     """
     columns = [_column(column, parametric=parametric) for column in batch.columns]
-    return map(list, zip(*columns, strict=True)) if columns else iter([])
+    return zip(*columns, strict=True)
 
 
 def _column(array: pa.Array, *, parametric: bool) -> list[Any]:  # noqa: PLR0911 - one branch a type is the clearest

@@ -9,12 +9,14 @@ from itertools import islice
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import orjson
 import pyarrow as pa
 import requests
 from requests.adapters import HTTPAdapter
 from sqlglot import exp
 from trino.auth import BasicAuthentication
-from trino.client import ClientSession, TrinoQuery, TrinoRequest
+from trino.client import ClientSession, TrinoQuery, TrinoRequest, TrinoStatus
+from trino.exceptions import TrinoConnectionError
 
 from infra.errors import InvalidSettings
 from infra.settings import Settings
@@ -117,7 +119,7 @@ class Trino:
         session = requests.Session()
         session.mount(f"{self._scheme}://", self._connections)
         named = {"X-Trino-Trace-Token": request_id, "X-Trino-Client-Info": asked_by}
-        return TrinoRequest(
+        return _Request(
             host=self._host,
             port=self._port,
             http_scheme=self._scheme,
@@ -178,6 +180,32 @@ class TrinoAnswer:
                 to_arrow(values, kind) for values, kind in zip(zip(*page, strict=True), self._signatures, strict=True)
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+class _Request(TrinoRequest):
+    """Reads Trino's pages in half the client's time. What they say of the session is left: our queries change none."""
+
+    def process(self, http_response: requests.Response) -> TrinoStatus:
+        if not http_response.ok:
+            self.raise_response_error(http_response)
+        try:
+            page = orjson.loads(http_response.content)
+        except orjson.JSONDecodeError:  # a gateway's page, or half of one
+            raise TrinoConnectionError("no results of Trino's") from None
+        if page.get("error"):
+            raise self._process_error(page["error"], page.get("id"))
+        self._next_uri = page.get("nextUri")
+        return TrinoStatus(
+            id=page["id"],
+            stats=page["stats"],
+            warnings=page.get("warnings", []),
+            info_uri=page["infoUri"],
+            next_uri=self._next_uri,
+            update_type=page.get("updateType"),
+            update_count=page.get("updateCount"),
+            rows=page.get("data") or [],
+            columns=page.get("columns"),
+        )
 
 
 class _Deadline:

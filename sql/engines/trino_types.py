@@ -105,11 +105,17 @@ def _as_it_is(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _integers(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    return pa.array([None if value is None else int(value) for value in values], kind)  # a map's keys are text
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, TypeError):  # a map's keys are text
+        return pa.array([None if value is None else int(value) for value in values], kind)
 
 
 def _floats(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    return pa.array([None if value is None else float(value) for value in values], kind)  # NaN and Infinity are text
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, TypeError):  # NaN and Infinity are text
+        return pa.array([None if value is None else float(value) for value in values], kind)
 
 
 def _booleans(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
