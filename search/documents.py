@@ -98,10 +98,12 @@ def _facts(column: Column, values: pa.Array) -> pa.Array:
 
 
 def _words(column: Column, values: pa.Array) -> pa.Array:
-    folded = pc.fill_null(fold(values.cast(pa.string())), "")
+    folded = fold(values.cast(pa.string()))
     prefix = f"{code(column.name)}:"
     said = pc.binary_join_element_wise(prefix, pc.replace_substring(folded, " ", f" {prefix}"), "")
-    return pc.if_else(pc.equal(folded, ""), "", said)
+    if not folded.null_count and (pc.min(pc.binary_length(folded)).as_py() or 0) > 0:
+        return said
+    return pc.if_else(pc.equal(pc.fill_null(folded, ""), ""), "", said)
 
 
 def _joined(columns: list[pa.Array], count: int) -> list[str]:

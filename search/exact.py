@@ -19,12 +19,16 @@ import pyarrow.compute as pc
 
 from catalog.relations import Column
 from catalog.types import family
+from search.bytewise import bytewise, table
 from sql.values import Value
 
 LONGEST: Final = 256  # bytes of a text that is kept exactly
 # A space becomes the character before it, so that facts can be parted by spaces; a text with other kinds is not kept.
 _SPACE: Final = "\x1f"
 _UNFIT: Final = "[\t-\r\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+_KEPT: Final = table(
+    {bytes([code]): b"" for code in range(128) if re.match(_UNFIT, chr(code))} | {b" ": _SPACE.encode()}
+)
 _WHOLE: Final = 2 * 10**19  # more than any 64 bits, and of as many digits as the sum
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT: Final = frozenset({"varchar", "uuid"})
@@ -53,6 +57,9 @@ def exact_values(column: Column, values: pa.Array) -> pa.Array:
     kind = family(column.type)
     if kind in _TEXT:
         texts = values.cast(pa.string())
+        kept = bytewise(texts, _KEPT)
+        if kept is not None and (pc.max(pc.binary_length(kept)).as_py() or 0) <= LONGEST:
+            return kept
         unfit = pc.or_(pc.greater(pc.binary_length(texts), LONGEST), pc.match_substring_regex(texts, _UNFIT))
         return pc.replace_substring(pc.if_else(unfit, None, texts), " ", _SPACE)
     if kind == "boolean":

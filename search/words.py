@@ -15,10 +15,13 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from search.bytewise import bytewise, table
+
 _MARKS: Final = r"\p{Mn}+"
 _UNSPACED: Final = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{So}])"
 _BETWEEN: Final = r"[^\p{L}\p{N}\p{Mc}\p{So}]+"
 _BETWEEN_ASCII: Final = r"[^0-9a-z]+"
+_ASCII: Final = table({bytes([code]): bytes([code]).lower() for code in range(128) if chr(code).isalnum()}, other=b" ")
 LONGEST: Final = 64  # characters of a word that count
 _CLIP: Final = rf"([^ ]{{{LONGEST}}})[^ ]+"
 
@@ -29,7 +32,11 @@ def fold(texts: pa.Array) -> pa.Array:
     Args:
         texts: strings; nulls stay.
     """
-    if pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+    parted = bytewise(texts, _ASCII)
+    if parted is not None:
+        if pc.any(pc.match_substring(parted, "  ")).as_py():
+            parted = pc.replace_substring_regex(parted, " +", " ")
+    elif pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
         parted = pc.replace_substring_regex(pc.ascii_lower(texts), _BETWEEN_ASCII, " ")
     else:
         texts = pc.utf8_normalize(texts, form="NFKD")
