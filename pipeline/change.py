@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.io.pyarrow import ArrowScan, _dataframe_to_data_files
-from pyiceberg.table import FileScanTask, Table
+from pyiceberg.table import FileScanTask, Table, Transaction
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from pipeline.arrivals import Arrivals
@@ -40,7 +43,7 @@ def change(
             whole = read(table, [task])
             kept.append(whole.filter(pc.invert(without.among(whole))).cast(rows.schema))
     written = pa.concat_tables([*kept, rows]) if kept else rows
-    with table.transaction() as transaction:
+    with commit(table) as transaction:
         update = transaction.update_snapshot(snapshot_properties=summary, branch=branch)
         files = (
             []
@@ -57,6 +60,24 @@ def change(
                 overwrite.delete_data_file(task.file)
             for file in files:
                 overwrite.append_data_file(file)
+
+
+@contextmanager
+def commit(table: Table) -> Iterator[Transaction]:
+    """A transaction that ends with a commit.
+
+    Raises:
+        CommitFailedException: somebody else changed the table at the same moment. PyIceberg says so itself where that
+            was on the same branch; on another one it refuses the snapshot's number, with a ValueError.
+    """
+    version = table.metadata_location
+    try:
+        with table.transaction() as transaction:
+            yield transaction
+    except ValueError as error:
+        if table.refresh().metadata_location != version:
+            raise CommitFailedException("another branch was changed") from error
+        raise
 
 
 def plan(table: Table, bounds: BooleanExpression | None = None, snapshot_id: int | None = None) -> list[FileScanTask]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table
 
-from pipeline.change import plan, read
+from pipeline.change import commit, plan, read
 from pipeline.offsets import carried
 
 # In the summary of the snapshot, for those who follow snapshots: it has the same rows as the one before.
@@ -38,7 +38,7 @@ def compact(table: Table, *, smaller_than: int) -> int:
         return 0
     rows = pa.concat_tables(read(table, [task]) for task in small)
     with (
-        table.transaction() as transaction,
+        commit(table) as transaction,
         transaction.update_snapshot(
             snapshot_properties={COMPACTION: "true"} | carried(table.metadata)
         ).overwrite() as overwrite,

@@ -10,11 +10,14 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from pyiceberg.exceptions import CommitFailedException
 
 from api.demo.lake import LANDED_DAYS, fill
 from catalog.lake import Lake
 from pipeline.arrivals import Arrivals
 from pipeline.broker import Broker
+from pipeline.change import change
 from pipeline.compact import COMPACTION
 from pipeline.embedded import EmbeddedPipeline
 from pipeline.landing import write_landing, write_reference
@@ -138,3 +141,19 @@ def test_landed_files_hold_the_day_in_both_formats(tmp_path: Path) -> None:
         assert text["amount"] == ("" if row["amount"] is None else str(row["amount"]))
         assert text["user_name"] == document["user_name"] == row["user_name"]
     assert pq.read_metadata(tmp_path / "reference" / "products.parquet").num_rows == 120
+
+
+def test_a_commit_that_another_branch_came_before_can_be_tried_again(lake: Lake) -> None:
+    rows = batch(Source(corrupted=0).live(NOW, NOW, 30).table(), 0).rows
+    tables = TransactionTables(lake)
+    tables.write(batch(rows.select(SCHEMA.names).slice(0, 10), 0))
+    table = lake.iceberg.load_table(RAW.name)
+    table.manage_snapshots().create_branch(table.metadata.current_snapshot_id, "aside").commit()
+    tables.write(batch(rows.select(SCHEMA.names).slice(10, 10), 10))
+
+    more = rows.slice(20).cast(table.schema().as_arrow())
+    with pytest.raises(CommitFailedException):
+        change(table, without=Arrivals(()), rows=more, summary={}, branch="aside")
+    change(table, without=Arrivals(()), rows=more, summary={}, branch="aside")
+    assert counts(lake)[0] == 20
+    assert table.scan().use_ref("aside").count() == 20
