@@ -167,7 +167,7 @@ class Operations:
         """
         now = datetime.now(UTC)
         row = Operation(
-            id=secrets.token_urlsafe(18),
+            id=secrets.token_hex(12),  # never a dash first, which a command line would take for an option
             kind=kind,
             owner=owner,
             state="queued",
