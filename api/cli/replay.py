@@ -140,15 +140,39 @@ def _tell(status: OperationStatus, as_json: bool) -> None:
         tell(f"{status.problem['title']}: {status.problem['detail']}\nhint: {status.problem['hint']}")
     for objection in [*result.get("objections", ()), *(status.problem or {}).get("objections", ())]:
         tell(f"{objection['reason']}: {objection['why']} {objection['count'] or ''} {objection['keys'] or ''}")
-    if "outcome" in result:
-        print(f"{result['outcome']}: replay {status.id}, {result['rows']} rows of {result['table']}")
-    for move, count in (result.get("moves") or result.get("expected") or {}).items():
-        print(f"{count:>8}  {move}")
-    for row in result.get("mismatches", ()):
-        print(f"mismatch  {row['key']}: {'; '.join(row['what'])}")
+    if "dry_run" in result:
+        _tell_dry_run(result)
+    elif "outcome" in result:
+        _tell_proof(status.id, result)
+
+
+def _tell_dry_run(result: dict[str, Any]) -> None:
+    print(f"dry run: {result['rows']} rows of {result['table']} would go to {result['topic']}, and become")
+    _tell_counts(result["expected"])
+    for row in result["sample"]:
+        print(f"{row['key']}  {row['time_before']} -> {row['time_after']}")
+    if rehearsal := result.get("rehearsal"):
+        print(f"rehearsed: {'as expected' if rehearsal['as_expected'] else 'not as expected'}")
+        _tell_counts(rehearsal["moves"])
+        _tell_mismatches(rehearsal)
+
+
+def _tell_proof(replay: str, result: dict[str, Any]) -> None:
+    print(f"{result['outcome']}: replay {replay}, {result['rows']} rows of {result['table']}")
+    _tell_counts(result["moves"])
+    _tell_mismatches(result)
     if result.get("waiting_for"):
         print(f"waited in vain for {result['waiting_for']}")
-    for row in result.get("pending", ()):
+    for row in result["pending"]:
         print(f"pending   {row['key']}")
-    if "time_travel" in result:
-        print(f"the versions before it: tag {result['time_travel']['tag']}")
+    print(f"the versions before it: tag {result['time_travel']['tag']}")
+
+
+def _tell_counts(counts: dict[str, int]) -> None:
+    for what, count in counts.items():
+        print(f"{count:>8}  {what}")
+
+
+def _tell_mismatches(result: dict[str, Any]) -> None:
+    for row in result["mismatches"]:
+        print(f"mismatch  {row['key']}: {'; '.join(row['what'])}")
