@@ -146,12 +146,21 @@ class Lake:
 
     def tables(self) -> list[TableInfo]:
         """Every table that can be named and read, by name."""
+        return [table.info for table in self._each()]
+
+    def newest(self) -> Iterator[Relation]:
+        """Every table that can be named and read, by name, at its newest version."""
+        return (table.present() for table in self._each())
+
+    def _each(self) -> list[LakeTable]:
         found = []
         for name in sorted(self._catalog.names()):
             if name == CANARY.name:
                 continue
             with suppress(Problem):  # another writer's name or feature: nobody can ask for it here
-                found.append(self.table(Resource.table(name)))
+                table = self._table(Resource.table(name))
+                table.present()  # what it can't tell is another's feature; the rest is kept
+                found.append(table)
         return found
 
     def table(self, resource: Resource) -> TableInfo:

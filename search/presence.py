@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from catalog.lake import Lake
+from catalog.relations import Relation
 from catalog.resources import CANARY, Resource
 from infra.errors import Problem
 from search.index import Indexed
@@ -116,19 +117,16 @@ def present_in(lake: Lake) -> Iterator[Present]:
     for file in lake.files():
         if file.format in _FORMATS:
             yield Present(file.resource, "", file.stamp, None, file.updated_at)
-    for table in lake.tables():
-        with suppress(Problem):  # dropped meanwhile
-            yield _present(lake, table.resource)
+    yield from map(_present, lake.newest())
 
 
 def canary_in(lake: Lake) -> Iterator[Present]:
     """The canaries' table, which `present_in` never tells of, where there is one: see `search.canaries`."""
     with suppress(Problem):
-        yield _present(lake, CANARY)
+        yield _present(lake.relation(CANARY))
 
 
-def _present(lake: Lake, table: Resource) -> Present:
-    relation = lake.relation(table)
+def _present(relation: Relation) -> Present:
     at = relation.snapshot.committed_at if relation.snapshot else None
     snapshot_id = relation.snapshot.id if relation.snapshot else None
-    return Present(table, relation.uuid, relation.stamp, snapshot_id, at)
+    return Present(relation.resource, relation.uuid, relation.stamp, snapshot_id, at)
