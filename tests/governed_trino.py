@@ -177,7 +177,7 @@ class GovernedProcess:
 
     def start(self) -> None:
         self._process.start(self._launch)
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while not trino_server.SERVER.ready(self._place):
             assert self._process.pid() is not None, self._process.last_words()
             assert time.monotonic() < deadline, self._process.last_words()

@@ -117,7 +117,9 @@ class ServerProcess:
 
     def last_words(self, lines: int = 8) -> str:
         """The end of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").expandtabs().splitlines()[-lines:])
 
 
 def as_user(*, unprivileged: bool) -> dict[str, Any]:

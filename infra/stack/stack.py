@@ -24,7 +24,7 @@ SERVERS: Final[Mapping[str, Server]] = {
     module.SERVER.name: module.SERVER for module in (postgres, hive, trino, kafka, elasticsearch, mlflow)
 }
 _HOST: Final = "127.0.0.1"
-_PATIENCE: Final = 180.0  # seconds for a server to answer, on a slow machine
+_PATIENCE: Final = 600.0  # seconds for a server to answer: six at once take minutes on two busy cores
 
 Progress = Callable[[str, str], None]
 

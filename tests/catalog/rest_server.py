@@ -39,7 +39,7 @@ def rest_server(folder: Path) -> Iterator[str]:
     process = ServerProcess(folder)
     process.start(Launch([*command, "org.apache.iceberg.rest.RESTCatalogServer"], environment))
     try:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while not answers(f"http://127.0.0.1:{port}/v1/config"):
             assert process.pid() is not None and time.monotonic() < deadline, process.last_words()
             time.sleep(0.2)

@@ -305,7 +305,7 @@ def _engine(stack: Governed, port: int) -> Trino:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.2)
