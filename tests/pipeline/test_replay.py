@@ -184,7 +184,7 @@ def test_a_dry_run_whose_process_died_is_cleaned_up_and_never_sent(
     tables = [filled.installation.lake.iceberg.load_table(resource.name) for resource in (RAW, CURATED, QUARANTINE)]
     assert (folder / "plan.json").exists()
     assert all(f"rehearsal-{died.id}" in table.metadata.refs for table in tables)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while folder.exists() and time.monotonic() < deadline:  # its lock is let go a moment later
         assert filled.replays.recover() == []
     assert not folder.exists()

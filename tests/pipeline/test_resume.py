@@ -48,7 +48,7 @@ class Dying:
 
 def recovered(there: Shop) -> list[str]:
     """What goes on again, once the dead one's folder is let go, which takes a moment."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (found := there.replays.recover()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return found
@@ -74,10 +74,10 @@ def test_messages_of_a_transaction_that_was_cut_off_are_never_seen_and_sent_once
         with monkeypatch.context() as patched:
             patched.setattr(Broker, "producer", lambda self, **more: Dying(living(self, **more), 65, gone))
             started = there.start(Selection(filter="event_time=gt.2020-01-01"))
-            assert gone.wait(60)
+            assert gone.wait(120)
         with there.processing():
             assert recovered(there) == [started.id]
-            status = there.installation.operations.wait(started.id, 60)
+            status = there.installation.operations.wait(started.id, 120)
         assert status.result is not None, status.problem
         assert status.result["outcome"] == "verified", status.result
         rows = status.result["rows"]
@@ -113,9 +113,9 @@ def test_what_died_before_it_was_looked_at_is_looked_at_when_it_goes_on(
             with monkeypatch.context() as patched:
                 patched.setattr(pipeline.replay.replays, "refuse_unfit", die)
                 started = there.start(Selection(everything=True), Shift(timedelta(days=10)))
-                assert gone.wait(60)
+                assert gone.wait(120)
             assert recovered(there) == [started.id]
-            status = there.installation.operations.wait(started.id, 60)
+            status = there.installation.operations.wait(started.id, 120)
             assert status.problem is not None
             assert status.problem["code"] == "replay-refused"
             assert {one["reason"] for one in status.problem["objections"]} == {"time-in-future"}
