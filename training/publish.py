@@ -160,12 +160,11 @@ def _dataset(job: Job, dataset: Dataset) -> Any:
         for field in dataset.rows.schema
     ]
     shown = Shown(
-        name=source.table.removeprefix("table:"),
+        # MLflow keeps one source for a name and a digest, and another version may have the very same rows.
+        name=f"{source.table.removeprefix('table:')}@{source.snapshot_id}",
         digest=dataset.digest[:36],  # MLflow takes no more; provenance.json and our registry have all of it
         source_type="sluice",
-        source=json.dumps(
-            {"table": source.table, "snapshot_id": source.snapshot_id, "policy_version": source.policy_version}
-        ),
+        source=json.dumps({"table": source.table, "snapshot_id": source.snapshot_id}),
         schema=json.dumps({"mlflow_colspec": schema}),
         profile=json.dumps({"num_rows": len(dataset.rows), "masked_columns": source.masked, "digest": dataset.digest}),
     )

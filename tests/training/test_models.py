@@ -189,6 +189,7 @@ def test_mlflow_has_all_that_is_needed_to_trust_it(mlflow: str, shop: Server, st
     assert int(tags["sluice.policy_version"]) > 0
     assert tags["sluice.owner"] == "user:alice"
     (dataset,) = (item["dataset"] for item in run["inputs"]["dataset_inputs"])
+    assert dataset["name"] == f"curated.transactions@{result['snapshot_id']}"
     assert dataset["digest"] == result["data_digest"][:36]
     assert json.loads(dataset["profile"])["num_rows"] == result["rows"]
     assert json.loads(dataset["source"])["snapshot_id"] == int(result["snapshot_id"])
