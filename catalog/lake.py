@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from catalog.files import FileInfo, LakeFiles
 
 T = TypeVar("T")
+_TAG_TRIES = 10
 _TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -189,7 +190,7 @@ class Lake:
             BadTag: the name is not letters, digits, `.`, `_` and `-`, or it is a branch's.
             TagExists: the tag points at another version.
             SnapshotNotFound: there is no such version.
-            CommitConflict: somebody else changed the table at the same moment.
+            CommitConflict: others kept changing the table at the same moment.
         """
         if not _TAG_NAME.fullmatch(name) or name == "main":
             raise BadTag(
@@ -198,16 +199,19 @@ class Lake:
             )
         if not any(snapshot.id == snapshot_id for snapshot in self.snapshots(resource)):
             raise no_snapshot(snapshot_id)
-        table = self._table(resource).iceberg
-        known = table.metadata.refs.get(name)
-        if known is not None:
-            if known.snapshot_id == snapshot_id and known.snapshot_ref_type == SnapshotRefType.TAG:
+        for _ in range(_TAG_TRIES):  # whatever else is changed meanwhile, the tag means the same
+            table = self._table(resource).iceberg
+            known = table.metadata.refs.get(name)
+            if known is not None:
+                if known.snapshot_id == snapshot_id and known.snapshot_ref_type == SnapshotRefType.TAG:
+                    return
+                raise TagExists(
+                    f"{clip(name)} points at another version.", hint="Choose another name; tags never move."
+                )
+            with suppress(CommitFailedException):
+                table.manage_snapshots().create_tag(snapshot_id, name).commit()
                 return
-            raise TagExists(f"{clip(name)} points at another version.", hint="Choose another name; tags never move.")
-        try:
-            table.manage_snapshots().create_tag(snapshot_id, name).commit()
-        except CommitFailedException as error:
-            raise CommitConflict("The table was changed while it was tagged.", hint="Try again.") from error
+        raise CommitConflict("The table was changed while it was tagged.", hint="Try again.")
 
     def files(self, prefix: str = "") -> Iterator[FileInfo]:
         """Every file of the lake whose path starts with a prefix."""

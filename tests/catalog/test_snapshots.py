@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
+from pyiceberg.exceptions import CommitFailedException
 
-from catalog.lake import BadTag, TagExists
+from catalog.lake import BadTag, CommitConflict, TagExists
 from catalog.resources import Resource
 from catalog.snapshots import SnapshotExpired, SnapshotNotFound, VersioningNotAvailable
 
@@ -74,6 +75,29 @@ def test_a_tag_never_moves(lake, table):
     lake.tag(T, "month-end", oldest.id)
     with pytest.raises(TagExists):
         lake.tag(T, "month-end", newest.id)
+
+
+def test_a_tag_is_tried_again_while_others_write(lake, table, monkeypatch):
+    oldest, commit, tries = lake.snapshots(T)[-1].id, lake.iceberg.commit_table, []
+
+    def taken(*given):
+        tries.append(given)
+        if len(tries) < 7:  # within the catalog's own commit: a change before it is no hindrance
+            raise CommitFailedException("somebody else was first")
+        return commit(*given)
+
+    monkeypatch.setattr(lake.iceberg, "commit_table", taken)
+    lake.tag(T, "month-end", oldest)
+    assert lake.relation(T, tag="month-end").snapshot.id == oldest
+
+
+def test_a_tag_gives_up_where_others_never_stop_writing(lake, table, monkeypatch):
+    def taken(*_given):
+        raise CommitFailedException("somebody else was first")
+
+    monkeypatch.setattr(lake.iceberg, "commit_table", taken)
+    with pytest.raises(CommitConflict):
+        lake.tag(T, "month-end", lake.snapshots(T)[-1].id)
 
 
 @pytest.mark.parametrize("name", ["", "main", "a b", "../x", "-x", "é", "x" * 129, "a\n"])
