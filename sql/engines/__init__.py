@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import pyarrow as pa
 
@@ -32,6 +32,26 @@ class QueryFailed(Internal):
 
     status = 422
     code, title = "query-failed", "The query failed on the data"
+
+
+# What a value of the data can end a query with: Trino's name of it, and a sentence of ours.
+ON_VALUES: Final = {
+    "DIVISION_BY_ZERO": "Division by zero.",
+    "NUMERIC_VALUE_OUT_OF_RANGE": "A number is out of its type's range.",
+    "INVALID_CAST_ARGUMENT": "A value does not fit the type that it is converted to.",
+    "INVALID_FUNCTION_ARGUMENT": "A value does not fit what the query does with it.",
+    "SUBQUERY_MULTIPLE_ROWS": "A sub-query that stands for one value has several rows.",
+}
+
+
+def failed_on_value(name: str, detail: str | None = None) -> QueryFailed:
+    """The problem of a query that failed on a value.
+
+    Args:
+        name: Trino's, of `ON_VALUES` where no detail is given.
+        detail: where more is known than the name says.
+    """
+    return QueryFailed(detail or ON_VALUES[name], hint="TRY(…) and TRY_CAST(… AS …) give null instead.", error=name)
 
 
 class EngineUnavailable(Unavailable):

@@ -10,11 +10,10 @@ from typing import Final
 
 import duckdb
 
-from sql.engines import DataUnreadable, QueryFailed, QueryTimeout, QueryTooLarge
+from sql.engines import DataUnreadable, QueryFailed, QueryTimeout, QueryTooLarge, failed_on_value
 from sql.reading import BadSql
 
 _LESS: Final = "Ask for fewer rows or columns, or filter by the key."
-_TRY: Final = "TRY(…) and TRY_CAST(… AS …) give null instead."
 # What the lowering itself raises: Trino's name of the error, and a sentence of ours.
 _OURS: Final = re.compile(
     r"(?:Invalid Input Error: |Conversion Error: Could not convert string ')sluice:([A-Z_]+):([a-z][A-Za-z0-9 _(),]*)"
@@ -30,15 +29,15 @@ def problem(error: Exception, *, timed_out: bool) -> Exception:  # noqa: PLR0911
     if isinstance(error, duckdb.OutOfMemoryException):
         return QueryTooLarge("The query needs more memory than it may have.", hint=_LESS)
     if ours := _OURS.match(text):
-        return _failed(ours[1], f"{ours[2].capitalize()}.")
+        return failed_on_value(ours[1], f"{ours[2].capitalize()}.")
     if "Division by zero" in text:
-        return _failed("DIVISION_BY_ZERO", "Division by zero.")
+        return failed_on_value("DIVISION_BY_ZERO")
     if "More than one row returned by a subquery" in text:
-        return _failed("SUBQUERY_MULTIPLE_ROWS", "A sub-query that stands for one value has several rows.")
+        return failed_on_value("SUBQUERY_MULTIPLE_ROWS")
     if isinstance(error, duckdb.OutOfRangeException) or "Type INT128 with value" in text:
-        return _failed("NUMERIC_VALUE_OUT_OF_RANGE", "A number is out of its type's range.")
+        return failed_on_value("NUMERIC_VALUE_OUT_OF_RANGE")
     if isinstance(error, duckdb.ConversionException):
-        return _failed("INVALID_CAST_ARGUMENT", "A value does not fit the type that it is converted to.")
+        return failed_on_value("INVALID_CAST_ARGUMENT")
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException):
         return BadSql("The embedded engine can't do this.", hint="docs/sql.md says what differs from Trino.")
     if isinstance(error, duckdb.IOException | OSError) or (
@@ -48,9 +47,5 @@ def problem(error: Exception, *, timed_out: bool) -> Exception:  # noqa: PLR0911
             "A file of the data is gone or damaged.", hint="Start again from the first page, or tell the operator."
         )
     if isinstance(error, duckdb.InvalidInputException):
-        return _failed("INVALID_FUNCTION_ARGUMENT", "A value does not fit what the query does with it.")
+        return failed_on_value("INVALID_FUNCTION_ARGUMENT")
     return QueryFailed("The data does not allow this query.", hint="Tell the operator, with the request's id.")
-
-
-def _failed(name: str, detail: str) -> QueryFailed:
-    return QueryFailed(detail, hint=_TRY, error=name)

@@ -17,6 +17,7 @@ from trino.exceptions import (
 
 from infra.errors import Problem
 from sql.engines import (
+    ON_VALUES,
     DataUnreadable,
     EngineBusy,
     EngineRefused,
@@ -24,6 +25,7 @@ from sql.engines import (
     QueryFailed,
     QueryTimeout,
     QueryTooLarge,
+    failed_on_value,
 )
 
 # Trino's names of errors, by what they are for the caller; all others are `QueryFailed`.
@@ -41,14 +43,6 @@ _UNREADABLE: Final = frozenset(
     {"ICEBERG_BAD_DATA", "ICEBERG_MISSING_DATA", "ICEBERG_CANNOT_OPEN_SPLIT", "ICEBERG_CURSOR_ERROR"}
     | {"ICEBERG_INVALID_METADATA", "ICEBERG_FILESYSTEM_ERROR", "HIVE_METASTORE_ERROR", "ICEBERG_CATALOG_ERROR"}
 )
-# What a value of the data can end a query with, in the words of the embedded engine.
-_VALUES: Final = {
-    "DIVISION_BY_ZERO": "Division by zero.",
-    "NUMERIC_VALUE_OUT_OF_RANGE": "A number is out of its type's range.",
-    "INVALID_CAST_ARGUMENT": "A value does not fit the type that it is converted to.",
-    "INVALID_FUNCTION_ARGUMENT": "A value does not fit what the query does with it.",
-    "SUBQUERY_MULTIPLE_ROWS": "A sub-query that stands for one value has several rows.",
-}
 # All that asking Trino may end in: the client's errors have no common class.
 FAILURES: Final = (Error, HttpError, requests.RequestException)
 _FEWER: Final = "Ask for fewer rows or columns, or filter by the key."
@@ -93,6 +87,6 @@ def problem_of(error: Exception, *, timed_out: bool) -> Problem:  # noqa: PLR091
         )
     if timed_out:
         return QueryTimeout("The query was stopped because it ran too long.", hint=_FEWER)
-    if name in _VALUES:
-        return QueryFailed(_VALUES[name], hint="TRY(…) and TRY_CAST(… AS …) give null instead.", error=name)
+    if name in ON_VALUES:
+        return failed_on_value(name)
     return QueryFailed("The data does not allow this query.", hint="Tell the operator, with the request's id.")
